@@ -1,0 +1,81 @@
+//! What time it is, and the only place that may ask the machine.
+//!
+//! `Timestamp` is a point of wall-clock time in milliseconds: what ages and lifetimes are computed with.
+//! `Clock` is the machine's, or one that runs with Tokio's timers, so that a test that advances Tokio's paused
+//! clock moves lifetimes with the same knob. Everything below `proxy` is *told* the time; how long something
+//! took is measured with `tokio::time::Instant`, never with this.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970, never negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+/// Where `now` comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// The machine's wall clock.
+    System,
+    /// Began at `epoch` and moves with Tokio's clock since `started`.
+    Simulated {
+        /// What it said when it started.
+        epoch: Timestamp,
+        /// When that was, on Tokio's clock.
+        started: tokio::time::Instant,
+    },
+}
+
+impl Timestamp {
+    /// From milliseconds since 1970.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// Time before 1970 counts as 1970.
+    pub fn from_system(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// For formatting dates.
+    pub fn to_system(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.0)
+    }
+
+    /// This much later; saturates.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Clock {
+    /// A clock for tests: starts at a fixed date and moves with Tokio's.
+    pub fn simulated() -> Self {
+        Self::Simulated {
+            // Sat, 21 Nov 2026 00:00:00 GMT
+            epoch: Timestamp::from_millis(1_795_219_200_000),
+            started: tokio::time::Instant::now(),
+        }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        match self {
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+            Self::System => Timestamp::from_system(SystemTime::now()),
+            Self::Simulated { epoch, started } => epoch.plus(started.elapsed()),
+        }
+    }
+}

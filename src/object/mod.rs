@@ -1,0 +1,7 @@
+//! What is kept: the name of a resource and the facts of one of its answers. No judgements, no clock, no I/O.
+
+pub mod key;
+pub mod stored;
+
+pub use key::{Key, KeyBuilder, KeySecret, Part};
+pub use stored::{Head, Stored};

@@ -1,0 +1,28 @@
+//! The law of HTTP caching: functions of messages and times, nothing else. No clock, no I/O, no `async`.
+//!
+//! Above each `if` stands the sentence of the RFC that it obeys. Every *no* has a name: `NotStored`, `Forward`.
+//! A response goes through `storable` once, when it comes; what that read from it (`Lifetime`) is kept, so that a
+//! `verdict` on a hit parses nothing of it again. Where a message is malformed, the side is taken that asks the
+//! upstream once too often. Not here: revalidation, stale answers, heuristic lifetimes, ranges.
+
+pub mod cache_control;
+pub mod cache_status;
+pub mod conditional;
+#[cfg(test)]
+mod example;
+pub mod fields;
+pub mod freshness;
+mod grammar;
+pub mod not_stored;
+pub mod storable;
+pub mod vary;
+pub mod verdict;
+
+pub use cache_control::{RequestDirectives, ResponseDirectives};
+pub use cache_status::CacheStatus;
+pub use conditional::Conditional;
+pub use freshness::{Lifetime, Times};
+pub use not_stored::NotStored;
+pub use storable::{Asked, Audience, Policy, storable};
+pub use vary::VaryOn;
+pub use verdict::{Forward, Verdict, verdict};
