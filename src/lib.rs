@@ -15,3 +15,9 @@ pub mod semantics;
 
 /// What is kept: keys and answers.
 pub mod object;
+
+/// Errors as RFC 9457 has them.
+pub mod problem;
+
+/// What is told: numbers and log lines.
+pub mod telemetry;

@@ -1,0 +1,185 @@
+//! The facts that are counted. `Telemetry` is the whole; a `RouteMetrics` is resolved for each route when the
+//! configuration is read, so that a hit moves two numbers and looks nothing up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::number::{Counter, Gauge, Histogram};
+use crate::semantics::NotStored;
+
+/// All that one process counts.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    /// In the order of the configuration; the last is for requests that no route matches.
+    pub routes: Vec<Arc<RouteMetrics>>,
+    /// The origin side.
+    pub upstream: UpstreamMetrics,
+    /// L1.
+    pub memory: MemoryMetrics,
+    /// One fetch for many.
+    pub coalescing: CoalescingMetrics,
+    /// The client side.
+    pub connections: ConnectionMetrics,
+}
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// From the cache.
+    Hit,
+    /// From the upstream, by a fetch of its own.
+    Miss,
+    /// From another request's fetch.
+    Collapsed,
+    /// From the upstream, because the cache had no business with it.
+    Bypass,
+    /// By an error of Larder's own.
+    Error,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    /// Its name.
+    pub name: Arc<str>,
+    answered: [(Counter, Histogram); Outcome::ALL.len()],
+    not_stored: Vec<Counter>,
+    /// From sending a request to the upstream to its head.
+    pub upstream: Histogram,
+}
+
+/// The origin side, all routes together.
+#[derive(Debug, Default)]
+pub struct UpstreamMetrics {
+    /// Requests sent, tries included.
+    pub requests: Counter,
+    /// Second tries.
+    pub retries: Counter,
+    /// Connections opened.
+    pub connects: Counter,
+    /// Could not connect, or was refused.
+    pub connect_failures: Counter,
+    /// No connection or no head in time.
+    pub timeouts: Counter,
+    /// Broken off, or not HTTP.
+    pub broken: Counter,
+    /// Requests under way.
+    pub in_flight: Gauge,
+    /// Requests that wait for one of those places.
+    pub queued: Gauge,
+    /// Turned away: the queue was full.
+    pub queue_full: Counter,
+    /// Turned away: waited too long.
+    pub queue_timeouts: Counter,
+}
+
+/// L1.
+#[derive(Debug, Default)]
+pub struct MemoryMetrics {
+    /// Entries kept.
+    pub entries: Gauge,
+    /// What they weigh, overhead included.
+    pub bytes: Gauge,
+    /// The bound.
+    pub max_bytes: Gauge,
+    /// Entries put in.
+    pub stored: Counter,
+    /// Entries that had to go: for room, or past their end.
+    pub evicted: Counter,
+    /// Bytes of bodies that are coming in to be kept.
+    pub filling_bytes: Gauge,
+}
+
+/// One fetch for many.
+#[derive(Debug, Default)]
+pub struct CoalescingMetrics {
+    /// Fetches under way that others may join.
+    pub flights: Gauge,
+    /// Requests that joined one.
+    pub joined: Counter,
+    /// Requests that joined one and had to fetch for themselves, because its answer was not theirs to have.
+    pub parted: Counter,
+    /// Requests that went straight through, because the answer proved uncacheable a moment ago.
+    pub remembered: Counter,
+}
+
+/// The client side.
+#[derive(Debug, Default)]
+pub struct ConnectionMetrics {
+    /// Open now.
+    pub open: Gauge,
+    /// Accepted so far.
+    pub accepted: Counter,
+    /// Turned away: too many.
+    pub refused: Counter,
+    /// Failed accepts (out of file descriptors and the like).
+    pub accept_errors: Counter,
+    /// Ended by an error: bad requests, time-outs, vanished clients.
+    pub broken: Counter,
+}
+
+impl Outcome {
+    /// Every one there is.
+    pub const ALL: [Self; 5] = [Self::Hit, Self::Miss, Self::Collapsed, Self::Bypass, Self::Error];
+
+    /// The word in metrics and statistics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Bypass => "bypass",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl RouteMetrics {
+    /// All zero.
+    pub fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            answered: std::array::from_fn(|_| Default::default()),
+            not_stored: NotStored::ALL.iter().map(|_| Counter::default()).collect(),
+            upstream: Histogram::default(),
+        }
+    }
+
+    /// A request was answered: its head went out after so long.
+    pub fn answered(&self, outcome: Outcome, took: Duration) {
+        let (count, times) = &self.answered[outcome as usize];
+        count.add_one();
+        times.record(took);
+    }
+
+    /// A response was not kept.
+    pub fn not_stored(&self, why: NotStored) {
+        let place = NotStored::ALL.iter().position(|each| *each == why);
+        if let Some(counter) = place.and_then(|place| self.not_stored.get(place)) {
+            counter.add_one();
+        }
+    }
+
+    /// How many were answered so.
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.answered[outcome as usize].0.get()
+    }
+
+    /// How long those took to the head of the answer.
+    pub fn times(&self, outcome: Outcome) -> &Histogram {
+        &self.answered[outcome as usize].1
+    }
+
+    /// How many responses were not kept, for each reason.
+    pub fn not_stored_counts(&self) -> impl Iterator<Item = (NotStored, u64)> {
+        NotStored::ALL.iter().zip(&self.not_stored).map(|(why, count)| (*why, count.get()))
+    }
+}
+
+impl Telemetry {
+    /// For routes of these names and the requests of none.
+    pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let routes = names.into_iter().map(|name| Arc::new(RouteMetrics::new(name.into()))).collect();
+        Self { routes, ..Self::default() }
+    }
+}
