@@ -21,3 +21,9 @@ pub mod problem;
 
 /// What is told: numbers and log lines.
 pub mod telemetry;
+
+/// Where answers are kept.
+pub mod store;
+
+/// The origin side.
+pub mod upstream;

@@ -1,0 +1,18 @@
+//! Where answers are kept: L1 in this process. Tiers keep, they do not judge.
+
+mod filling;
+mod memory;
+
+pub use filling::{Filling, Room};
+pub use memory::{Memory, Slot};
+
+/// How much may be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes of all entries together, overhead included.
+    pub max_size_bytes: u64,
+    /// Bytes of one body; a longer one streams through.
+    pub max_object_bytes: u64,
+    /// Bytes of bodies that are coming in to be kept; past it answers stream through unkept.
+    pub max_filling_bytes: u64,
+}

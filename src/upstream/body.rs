@@ -1,0 +1,244 @@
+//! Bodies on their way: `Sent`, from a client to the upstream, and `Received`, from the upstream to us.
+//!
+//! Both pass chunks on as they come and hold none back, so the slower side sets the pace. Both bound silence: a client that
+//! sends nothing for `server.body_timeout`, an upstream that sends nothing for `upstream.body_timeout`. Silence is only
+//! counted while somebody waits for the next chunk; who is held back by the other side is not silent.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use super::gate::Permit;
+use super::{BodyError, UpstreamError};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is sent with a request.
+#[derive(Debug)]
+pub enum Sent {
+    /// Nothing.
+    Empty,
+    /// What the client sends, as it comes.
+    Streaming(Streaming),
+}
+
+/// A client's body under way.
+pub struct Streaming {
+    /// Boxed, so that one kind of connection serves clients of every kind.
+    incoming: Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>,
+    silence: Silence,
+    progress: Arc<Progress>,
+}
+
+/// What is known of a request's body from outside: the deadline for the upstream's answer runs from the last movement,
+/// and a failure that was the client's must not be laid at the upstream's door.
+#[derive(Debug, Default)]
+pub struct Progress {
+    moved: AtomicU64,
+    fault: AtomicU8,
+}
+
+/// An answer's body; the place at the upstream is held until it ends.
+#[derive(Debug)]
+pub struct Received {
+    incoming: Incoming,
+    silence: Silence,
+    permit: Option<Permit>,
+    came_at: Instant,
+}
+
+/// Runs out when it is polled for so long without being reset.
+#[derive(Debug)]
+struct Silence {
+    limit: Duration,
+    /// Made at the first wait: most bodies never wait.
+    sleep: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+const CLIENT_SILENT: u8 = 1;
+const CLIENT_BROKE: u8 = 2;
+
+impl std::fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streaming").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+impl Sent {
+    /// A client's body, with the longest silence allowed inside it.
+    pub fn streaming<B>(incoming: B, silence_max: Duration) -> Self
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        Self::Streaming(Streaming {
+            incoming: Box::pin(incoming.map_err(Into::into)),
+            silence: Silence::new(silence_max),
+            progress: Arc::default(),
+        })
+    }
+
+    /// There is a body, and nobody said how long it is.
+    pub fn is_of_unknown_length(&self) -> bool {
+        matches!(self, Self::Streaming(_)) && self.size_hint().exact().is_none()
+    }
+
+    /// To be asked while the body is on its way; none if there is no body.
+    pub fn progress(&self) -> Option<Arc<Progress>> {
+        match self {
+            Self::Empty => None,
+            Self::Streaming(streaming) => Some(Arc::clone(&streaming.progress)),
+        }
+    }
+}
+
+impl Progress {
+    /// A number that changes whenever the body moves.
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Relaxed)
+    }
+
+    /// What the client did wrong, if it did.
+    pub fn fault(&self, silence_max: Duration) -> Option<UpstreamError> {
+        match self.fault.load(Relaxed) {
+            CLIENT_SILENT => Some(UpstreamError::ClientSilent(silence_max)),
+            CLIENT_BROKE => Some(UpstreamError::ClientBroke),
+            _ => None,
+        }
+    }
+}
+
+impl Received {
+    /// `permit` goes back when the body ends or is dropped.
+    pub fn new(incoming: Incoming, silence_max: Duration, permit: Permit) -> Self {
+        Self { incoming, silence: Silence::new(silence_max), permit: Some(permit), came_at: Instant::now() }
+    }
+
+    /// For answers without an end, such as server-sent events: they would hold their places for ever, and silence
+    /// is their nature.
+    #[must_use]
+    pub fn without_end(mut self) -> Self {
+        self.permit = None;
+        self.silence.limit = Duration::MAX;
+        self
+    }
+}
+
+impl Received {
+    /// A body that did not say how long it is and goes on and on is a stream, whatever it calls itself: the upstream has done
+    /// its work for it, and a few dozen of them must not keep everybody else out.
+    fn seems_endless(&self) -> bool {
+        self.permit.is_some()
+            && self.incoming.size_hint().exact().is_none()
+            && self.came_at.elapsed() > self.silence.limit
+    }
+}
+
+impl Silence {
+    fn new(limit: Duration) -> Self {
+        Self { limit, sleep: None, waiting: false }
+    }
+
+    /// Something came.
+    fn broken(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Nothing came yet; ready when that has lasted too long.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.limit == Duration::MAX {
+            return Poll::Pending;
+        }
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
+        if !self.waiting {
+            self.waiting = true;
+            sleep.as_mut().reset(Instant::now() + self.limit);
+        }
+        sleep.as_mut().poll(context)
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(streaming) => streaming.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(streaming) => streaming.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(streaming) => streaming.incoming.size_hint(),
+        }
+    }
+}
+
+impl Streaming {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let Poll::Ready(frame) = self.incoming.as_mut().poll_frame(context) else {
+            ready!(self.silence.poll(context));
+            self.progress.fault.store(CLIENT_SILENT, Relaxed);
+            return Poll::Ready(Some(Err(UpstreamError::ClientSilent(self.silence.limit))));
+        };
+        self.silence.broken();
+        self.progress.moved.fetch_add(1, Relaxed);
+        Poll::Ready(frame.map(|frame| {
+            frame.map_err(|_| {
+                self.progress.fault.store(CLIENT_BROKE, Relaxed);
+                UpstreamError::ClientBroke
+            })
+        }))
+    }
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+            ready!(self.silence.poll(context));
+            self.permit = None;
+            return Poll::Ready(Some(Err(BodyError::Silent(self.silence.limit))));
+        };
+        self.silence.broken();
+        let over = !matches!(frame, Some(Ok(_))) || self.incoming.is_end_stream();
+        if over || self.seems_endless() {
+            self.permit = None;
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(|_| BodyError::BrokenOff)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
