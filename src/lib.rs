@@ -27,3 +27,6 @@ pub mod store;
 
 /// The origin side.
 pub mod upstream;
+
+/// The way of a request.
+pub mod proxy;

@@ -1,0 +1,215 @@
+//! One fetch for all who want the same thing at the same time.
+//!
+//! A `Flight` is a fetch under way, in a task of its own: it belongs to nobody who waits for it, and outlives the client who
+//! began it. `Flights` finds it by key. Its `Landing` is what came of it: an answer that is kept, and so may be read by all
+//! who wait; one that is not, which only the client who began it may have, while the others *part* and ask for
+//! themselves, all at once; or no answer at all, which is everybody's.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, Response};
+use tokio::sync::{oneshot, watch};
+
+use super::tee::{Reader, Tee};
+use crate::object::{Head, Key};
+use crate::semantics::vary::VaryOn;
+use crate::semantics::{Lifetime, NotStored};
+use crate::telemetry::Telemetry;
+use crate::upstream::{Received, UpstreamError};
+
+/// All fetches that others may join.
+#[derive(Debug)]
+pub struct Flights {
+    table: Mutex<HashMap<Key, Arc<Flight>>>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// A fetch under way.
+#[derive(Debug)]
+pub struct Flight {
+    landing: watch::Receiver<Option<Landing>>,
+    /// The request that was sent, for what the answer turns out to vary on.
+    request: Arc<HeaderMap>,
+}
+
+/// What came of a fetch.
+#[derive(Clone, Debug)]
+pub enum Landing {
+    /// It is being kept: read along.
+    Kept(Arc<Arrived>),
+    /// It is the beginner's alone.
+    NotKept(NotStored),
+    /// There is none.
+    Failed(UpstreamError),
+}
+
+/// An answer that is coming in and will be kept.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Status and fields.
+    pub head: Arc<Head>,
+    /// How long it will be fresh.
+    pub lifetime: Lifetime,
+    /// What it varies on.
+    pub vary: Arc<VaryOn>,
+    /// Another cache had it before us: it came with an `Age`.
+    pub was_cached: bool,
+    /// Its body.
+    pub tee: Arc<Tee>,
+}
+
+/// The task's side of a flight. Dropping it takes the flight off the table; if nothing was announced, those who wait learn
+/// that it was abandoned.
+#[derive(Debug)]
+pub struct Pilot {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+    keys: Vec<Key>,
+    announce: watch::Sender<Option<Landing>>,
+    /// To the client who began it; what is sent to one who has gone is dropped.
+    beginner: Option<oneshot::Sender<Portion>>,
+}
+
+/// What only the one who began a flight is given.
+#[derive(Debug)]
+pub enum Portion {
+    /// A place at the body from its first byte on, taken before anything of it can have gone by.
+    Reader(Reader),
+    /// The whole answer, because nobody else may have it.
+    Answer(Response<Received>),
+}
+
+/// What one who wants a key meets.
+pub enum Joined {
+    /// Nobody is fetching it: you are, now.
+    Began(Arc<Flight>, Pilot, oneshot::Receiver<Portion>),
+    /// Somebody is.
+    Waiting(Arc<Flight>),
+    /// It has come in the meantime: look again.
+    AlreadyHere,
+}
+
+impl Flights {
+    /// None yet.
+    pub fn new(telemetry: Arc<Telemetry>) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), telemetry })
+    }
+
+    /// Joins the fetch of this key or begins it. `is_here` looks once more whether it is kept by now: a flight is taken
+    /// off the table only after its answer was kept, so who finds neither is the first.
+    pub fn join(
+        self: &Arc<Self>,
+        key: Key,
+        request: &Arc<HeaderMap>,
+        is_here: impl FnOnce() -> bool,
+    ) -> Joined {
+        let mut table = self.lock();
+        if let Some(flight) = table.get(&key) {
+            self.telemetry.coalescing.joined.add_one();
+            return Joined::Waiting(Arc::clone(flight));
+        }
+        if is_here() {
+            return Joined::AlreadyHere;
+        }
+        let (announce, landing) = watch::channel(None);
+        let request = Arc::clone(request);
+        let (beginner, portion) = oneshot::channel();
+        let flight = Arc::new(Flight { landing, request });
+        table.insert(key, Arc::clone(&flight));
+        self.telemetry.coalescing.flights.add(1);
+        let pilot = Pilot {
+            flights: Arc::clone(self),
+            flight: Arc::clone(&flight),
+            keys: vec![key],
+            announce,
+            beginner: Some(beginner),
+        };
+        Joined::Began(flight, pilot, portion)
+    }
+
+    /// Nobody joins this flight any more: its answer is over while its body still comes. The next one begins another.
+    pub fn retire(&self, key: Key, flight: &Arc<Flight>) {
+        let mut table = self.lock();
+        if table.get(&key).is_some_and(|each| Arc::ptr_eq(each, flight)) {
+            table.remove(&key);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    /// Waits for what comes of it.
+    pub async fn landing(&self) -> Landing {
+        let mut landing = self.landing.clone();
+        match landing.wait_for(Option::is_some).await {
+            Ok(landed) => landed.clone().unwrap_or(Landing::Failed(UpstreamError::Abandoned)),
+            // The task is gone and said nothing.
+            Err(_) => Landing::Failed(UpstreamError::Abandoned),
+        }
+    }
+
+    /// Whether an answer to this flight's request is an answer to that one too.
+    pub fn answers(&self, vary: &VaryOn, request: &HeaderMap) -> bool {
+        vary.is_empty() || vary.same(&self.request, request)
+    }
+}
+
+impl Pilot {
+    /// The answer is being kept, under this key.
+    pub fn keep(&mut self, key: Key, arrived: Arc<Arrived>) {
+        if !self.keys.contains(&key) {
+            let mut table = self.flights.lock();
+            // Who asks for this variant from now on finds us; if somebody fetches it already, let them.
+            table.entry(key).or_insert_with(|| {
+                self.keys.push(key);
+                Arc::clone(&self.flight)
+            });
+        }
+        if let Some(reader) = arrived.tee.reader() {
+            self.serve_beginner(Portion::Reader(reader));
+        }
+        self.announce.send_replace(Some(Landing::Kept(arrived)));
+    }
+
+    /// The answer is not kept: the beginner may have it. The flight ends.
+    pub fn hand_over(mut self, response: Response<Received>, why: NotStored) {
+        self.serve_beginner(Portion::Answer(response));
+        // Off the table first: who comes now must not join what can't be shared.
+        self.leave();
+        self.announce.send_replace(Some(Landing::NotKept(why)));
+    }
+
+    /// There is no answer. The flight ends.
+    pub fn fail(self, error: UpstreamError) {
+        self.leave();
+        self.announce.send_replace(Some(Landing::Failed(error)));
+    }
+
+    fn serve_beginner(&mut self, portion: Portion) {
+        if let Some(beginner) = self.beginner.take() {
+            // If the client has gone its portion is dropped, and with it a connection or a place at the body.
+            let _ = beginner.send(portion);
+        }
+    }
+
+    /// Nobody can join any more.
+    pub fn leave(&self) {
+        let mut table = self.flights.lock();
+        for key in &self.keys {
+            if table.get(key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+                table.remove(key);
+            }
+        }
+    }
+}
+
+impl Drop for Pilot {
+    fn drop(&mut self) {
+        self.leave();
+        self.flights.telemetry.coalescing.flights.add(-1);
+    }
+}

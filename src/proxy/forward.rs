@@ -1,0 +1,215 @@
+//! The request as the upstream sees it: the client's target exactly as sent, less what belongs to the client's connection,
+//! plus who asked and through whom.
+
+use std::fmt::Write as _;
+
+use http::header::{CONNECTION, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+
+use super::client::Client;
+use super::target::{Peer, Target, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use crate::semantics::{conditional, fields};
+use crate::upstream::{HostField, Sent, Settings};
+
+/// Which of a client's own fields the upstream gets to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An answer for this client alone: all of them.
+    Pass,
+    /// An answer that may be kept and given to others: the client's conditions are held against it here.
+    Keep,
+    /// The same, where the last answer was not kept: its conditions go along, so that the upstream may say 304, to it alone.
+    Retry,
+    /// Another protocol on this connection.
+    Upgrade,
+}
+
+impl Purpose {
+    /// Whether the answer may be given to others.
+    fn keeps(self) -> bool {
+        matches!(self, Self::Keep | Self::Retry)
+    }
+}
+
+/// Where requests go.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    scheme: http::uri::Scheme,
+    authority: http::uri::Authority,
+    /// Put before every path; empty for nearly everybody.
+    prefix: String,
+    /// Told as `Host`, if it is not the client's.
+    host: Option<HeaderValue>,
+}
+
+impl Destination {
+    /// `None` for an address without scheme and host, which the configuration refuses.
+    pub fn new(settings: &Settings) -> Option<Self> {
+        let authority = settings.url.authority()?.clone();
+        let host = match settings.host {
+            HostField::Client => None,
+            HostField::Upstream => Some(HeaderValue::from_str(authority.as_str()).ok()?),
+        };
+        Some(Self {
+            scheme: settings.url.scheme()?.clone(),
+            prefix: settings.url.path().trim_end_matches('/').to_owned(),
+            authority,
+            host,
+        })
+    }
+
+    /// The client's path and query at the upstream, byte for byte.
+    fn uri(&self, client: &Uri) -> Result<Uri, http::Error> {
+        let path_and_query = match client.path_and_query() {
+            Some(path_and_query) if self.prefix.is_empty() => path_and_query.clone(),
+            Some(path_and_query) => {
+                PathAndQuery::try_from(format!("{}{}", self.prefix, path_and_query.as_str()))?
+            }
+            None => PathAndQuery::from_static("/"),
+        };
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(path_and_query)
+            .build()
+    }
+
+    /// The request to send. It fails if the target, with what is put before it, is too long for a URI.
+    pub fn request(
+        &self,
+        client: &Client,
+        target: &Target<'_>,
+        purpose: Purpose,
+        body: Sent,
+    ) -> Result<Request<Sent>, http::Error> {
+        let mut request = Request::new(body);
+        *request.method_mut() = client.parts.method.clone();
+        *request.uri_mut() = self.uri(&client.parts.uri)?;
+        *request.version_mut() = Version::HTTP_11;
+        let mut headers = self.headers(client, target, purpose);
+        // hyper's client sends no body with a GET unless the head announces one; RFC 9110, 9.3.1 allows it.
+        if request.body().is_of_unknown_length() {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    fn headers(&self, client: &Client, target: &Target<'_>, purpose: Purpose) -> HeaderMap {
+        let Client { parts, hop, peer, .. } = client;
+        let mut headers = parts.headers.clone();
+        if hop.reads_trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        if let (Purpose::Upgrade, Some(protocol)) = (purpose, &hop.upgrade) {
+            headers.insert(UPGRADE, protocol.clone());
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        // hyper has answered it to the client by the time the body is read; the upstream need not be asked again.
+        headers.remove(EXPECT);
+        if purpose == Purpose::Keep {
+            conditional::strip_conditions(&mut headers);
+        }
+        if !headers.contains_key(HOST) {
+            // An HTTP/2 request has it in its target.
+            let host = HeaderValue::from_str(&target.authority);
+            headers.insert(HOST, host.unwrap_or(HeaderValue::from_static("")));
+        }
+        introduce(&mut headers, target, *peer, purpose);
+        // The client's own otherwise: its spelling may matter to the upstream.
+        if let Some(host) = &self.host {
+            headers.insert(HOST, host.clone());
+        }
+        fields::append_via(&mut headers, parts.version);
+        headers
+    }
+}
+
+/// Says for whom we ask. What an untrusted client says of itself in these fields is dropped, and so are all others of their
+/// family: a backend may believe them, and an answer made from them must not be kept for others.
+fn introduce(headers: &mut HeaderMap, target: &Target<'_>, peer: Peer, purpose: Purpose) {
+    if !target.trusted {
+        remove_family(headers);
+    }
+    // Where an answer is kept the upstream sees just what is in its key: not `a, b`, of which it might take the other.
+    if purpose.keeps() {
+        headers.remove(X_FORWARDED_PROTO);
+        headers.remove(X_FORWARDED_HOST);
+        leave_addresses(headers);
+        if let Some(Ok(host)) = target.forwarded_host.map(HeaderValue::from_str) {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+    }
+    let address = peer.address.to_string();
+    append(headers, &X_FORWARDED_FOR, ", ", &address);
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme));
+    }
+    if let Some(host) = headers.get(HOST).filter(|_| !headers.contains_key(X_FORWARDED_HOST)).cloned() {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    append(headers, &FORWARDED, ", ", &element(target, peer, purpose, &address));
+}
+
+/// Leaves of `Forwarded` only who asked, not for which host or how.
+fn leave_addresses(headers: &mut HeaderMap) {
+    let lines = headers.get_all(FORWARDED).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(',')).flat_map(|element| element.split(';')).map(str::trim);
+    // A quote that is open would take in what we put behind it.
+    let closed = |pair: &&str| pair.matches('"').count().is_multiple_of(2);
+    let addresses: Vec<&str> = pairs
+        .filter(closed)
+        .filter(|pair| pair.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("for=")))
+        .collect();
+    let line = HeaderValue::from_str(&addresses.join(", "));
+    headers.remove(FORWARDED);
+    if let Some(line) = line.ok().filter(|line| !line.is_empty()) {
+        headers.insert(FORWARDED, line);
+    }
+}
+
+fn remove_family(headers: &mut HeaderMap) {
+    // Some servers take `_` for `-` in names.
+    let is_family = |name: &&HeaderName| {
+        name.as_str().replace('_', "-").starts_with("x-forwarded-") || **name == FORWARDED
+    };
+    let family: Vec<HeaderName> = headers.keys().filter(is_family).cloned().collect();
+    for name in family {
+        headers.remove(name);
+    }
+}
+
+/// RFC 7239, 4: one element; an IPv6 address is quoted and in brackets, a host with a port is quoted.
+fn element(target: &Target<'_>, peer: Peer, purpose: Purpose, address: &str) -> String {
+    let node = if peer.address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_owned() };
+    let mut element = format!("for={node}");
+    let (host, scheme) = if purpose.keeps() {
+        (target.forwarded_host.unwrap_or(&target.authority), target.scheme)
+    } else {
+        (&*target.authority, peer.scheme)
+    };
+    // Writing to a String does not fail.
+    if !host.is_empty() {
+        let _ = write!(element, ";host=\"{host}\"");
+    }
+    let _ = write!(element, ";proto={scheme}");
+    element
+}
+
+/// Adds a member to a list field, as one line.
+fn append(headers: &mut HeaderMap, name: &HeaderName, separator: &str, member: &str) {
+    let mut line = String::new();
+    for value in headers.get_all(name) {
+        // A line that is not text was not written by a proxy.
+        if let Ok(text) = value.to_str() {
+            line.push_str(text);
+            line.push_str(separator);
+        }
+    }
+    line.push_str(member);
+    if let Ok(value) = HeaderValue::from_str(&line) {
+        headers.insert(name, value);
+    }
+}

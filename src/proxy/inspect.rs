@@ -1,0 +1,615 @@
+//! `inspect`: what `plan` decides about a request and why, in words, for `explain` and `/entry`.
+//!
+//! It shows the parts that `plan` hashes, read back from the same builder, so it can't tell another story.
+//! Invariant: no credential is in what it returns. The parts that hold one by their kind are hidden, and so is every
+//! other value in which one of this request's credentials is found, plain or decoded.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use percent_encoding::percent_decode;
+use serde::Serialize;
+
+use crate::object::{KeyBuilder, Part};
+use crate::proxy::identity::Identity;
+use crate::proxy::plan::{self, Wanted};
+use crate::proxy::query;
+use crate::proxy::route::{Route, Routes, Scope};
+use crate::semantics::Audience;
+
+/// What stands in place of a credential.
+const HIDDEN: &str = "(hidden)";
+/// Below this a credential is not looked for inside of other text: `x` is no secret, and in half of all words.
+const SHORT_BYTES: usize = 6;
+
+/// All that can be said of a request without looking at what is held.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inspection {
+    /// Method and URL, credentials blanked.
+    pub request: String,
+    /// The route's name.
+    pub route: String,
+    /// Its pattern; none for the route that takes the rest.
+    pub pattern: Option<String>,
+    /// Which patterns match and which is the most specific, as sentences.
+    pub why: Vec<String>,
+    /// `cache` or `pass`.
+    pub plan: &'static str,
+    /// Why it is passed.
+    pub reason: Option<&'static str>,
+    /// Where the credential stands that names the caller, such as `header:authorization`.
+    pub identity: Option<String>,
+    /// `identity` or `everyone`.
+    pub audience: Option<&'static str>,
+    /// What the key is made of.
+    pub key_parts: Vec<KeyPart>,
+    /// The key in hexadecimal, where it is the same in every process.
+    pub digest: Option<String>,
+    /// Why there is none.
+    pub digest_note: Option<&'static str>,
+    /// What the route says of lifetimes.
+    pub lifetimes: Lifetimes,
+    /// The route's methods.
+    pub methods: Vec<String>,
+    /// The route's scope.
+    pub scope: &'static str,
+}
+
+/// One part of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyPart {
+    /// Such as `path` or `header:accept-language`.
+    pub part: String,
+    /// As sent, or `(hidden)`, or `(absent)`.
+    pub value: String,
+}
+
+/// A route's lifetimes, as one would write them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lifetimes {
+    /// Such as `5m`.
+    pub ttl: String,
+    /// Such as `0s`.
+    pub negative_ttl: String,
+    /// Whether `ttl` replaces what the upstream says.
+    #[serde(rename = "override")]
+    pub override_upstream: bool,
+    /// Such as `5%`.
+    pub jitter: String,
+}
+
+/// The credentials of one request, in every form in which they must not be shown.
+struct Veil<'i> {
+    identity: &'i Identity,
+    forms: Vec<Vec<u8>>,
+}
+
+/// Routes the request, gathers its key, and tells.
+pub fn inspect(wanted: &Wanted<'_>, routes: &Routes, identity: &Identity) -> Inspection {
+    let (index, examined) = plan::route_of(wanted, routes);
+    let route = routes.get(index);
+    let veil = Veil::new(wanted, identity);
+    let why = match examined {
+        Ok(()) => routes.considered(wanted.path).why,
+        Err(reason) => {
+            vec![format!("No route is asked for it: {}, so it could mean several things.", reason.reason())]
+        }
+    };
+    let gathered = examined.and_then(|()| plan::gather(wanted, route, identity));
+    let mut inspection = Inspection {
+        request: veil.request(wanted),
+        route: route.name.to_string(),
+        pattern: (index != routes.unrouted_index()).then(|| route.pattern.to_string()),
+        why,
+        plan: "pass",
+        reason: None,
+        identity: None,
+        audience: None,
+        key_parts: Vec::new(),
+        digest: None,
+        digest_note: None,
+        lifetimes: lifetimes(route),
+        methods: route.methods.iter().map(ToString::to_string).collect(),
+        scope: scope(route.scope),
+    };
+    match gathered {
+        Err(reason) => inspection.reason = Some(reason.reason()),
+        Ok(gathered) => {
+            inspection.plan = "cache";
+            inspection.identity = gathered.caller.map(ToString::to_string);
+            inspection.audience = Some(match plan::audience(&gathered) {
+                Audience::Everyone => "everyone",
+                Audience::Identity => "identity",
+            });
+            inspection.key_parts = veil.parts(&gathered.builder);
+            if gathered.builder.has_secret() && !identity.secret().is_configured() {
+                inspection.digest_note = Some(
+                    "A credential is in the key and no identity.key_secret is configured, so the digest differs by process.",
+                );
+            } else {
+                inspection.digest = Some(gathered.builder.finish(identity.secret()).to_string());
+            }
+        }
+    }
+    inspection
+}
+
+fn lifetimes(route: &Route) -> Lifetimes {
+    let policy = &route.policy;
+    Lifetimes {
+        ttl: words(policy.ttl),
+        negative_ttl: words(policy.negative_ttl),
+        override_upstream: policy.override_upstream,
+        // Ten digits are more than anyone writes, and few enough that 0.07 is not 7.000000000000001 %.
+        jitter: format!("{}%", (policy.jitter * 1e10).round() / 1e8),
+    }
+}
+
+fn words(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Auto => "auto",
+        Scope::Identity => "identity",
+        Scope::Shared => "shared",
+    }
+}
+
+impl<'i> Veil<'i> {
+    fn new(wanted: &Wanted<'_>, identity: &'i Identity) -> Self {
+        let mut forms = Vec::new();
+        let configured = identity.credentials(wanted);
+        let by_nature = [AUTHORIZATION, PROXY_AUTHORIZATION]
+            .into_iter()
+            .flat_map(|name| wanted.headers.get_all(name))
+            .map(|value| value.as_bytes().to_vec());
+        for credential in configured.into_iter().chain(by_nature) {
+            // `Bearer abc` is a secret for its second word; quotes around a cookie are not part of it.
+            let trimmed = credential.trim_ascii();
+            let bare =
+                trimmed.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(trimmed);
+            if let Some(space) = bare.iter().rposition(|byte| *byte == b' ') {
+                forms.push(bare[space + 1..].to_vec());
+            }
+            forms.push(decoded(bare).into_owned());
+            forms.push(bare.to_vec());
+            forms.push(credential);
+        }
+        forms.retain(|form| !form.is_empty());
+        Self { identity, forms }
+    }
+
+    /// Whether a credential is in it; one that is very short would be in much by chance, so it must be all of it.
+    fn covers(&self, bytes: &[u8]) -> bool {
+        let within = |text: &[u8]| {
+            self.forms.iter().any(|form| {
+                if form.len() < SHORT_BYTES {
+                    text == form.as_slice()
+                } else {
+                    text.windows(form.len()).any(|window| window == form.as_slice())
+                }
+            })
+        };
+        within(bytes) || within(&decoded(bytes))
+    }
+
+    /// For a terminal or JSON: as text, without what could steer a terminal.
+    fn shown(&self, bytes: &[u8]) -> String {
+        if self.covers(bytes) {
+            return HIDDEN.to_owned();
+        }
+        String::from_utf8_lossy(bytes)
+            .chars()
+            .map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter })
+            .collect()
+    }
+
+    fn request(&self, wanted: &Wanted<'_>) -> String {
+        let mut text = format!(
+            "{} {}://{}{}",
+            wanted.method,
+            wanted.scheme,
+            self.shown(wanted.authority.as_bytes()),
+            self.shown(wanted.path.as_bytes())
+        );
+        if let Some(query) = wanted.query {
+            text.push('?');
+            text.push_str(&self.query(query));
+        }
+        text
+    }
+
+    /// Keeps names and separators; blanks the values of what is, or to some server could be, a credential.
+    fn query(&self, query: &str) -> String {
+        let mut text = String::with_capacity(query.len());
+        for piece in query.split_inclusive(['&', ';']) {
+            let (parameter, separator) = match piece.strip_suffix(['&', ';']) {
+                Some(parameter) => (parameter, &piece[parameter.len()..]),
+                None => (piece, ""),
+            };
+            text.push_str(&self.parameter(parameter));
+            text.push_str(separator);
+        }
+        // A credential that holds a separator itself has survived the pieces.
+        if self.covers(text.as_bytes()) { HIDDEN.to_owned() } else { text }
+    }
+
+    fn parameter(&self, parameter: &str) -> String {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let decoded = query::decode(name);
+        let is_credential = query::may_be_one_of(decoded.trim_ascii(), self.identity.params());
+        if is_credential || (self.covers(value.as_bytes()) && !self.covers(name.as_bytes())) {
+            return if value.is_empty() { name.to_owned() } else { format!("{name}={HIDDEN}") };
+        }
+        self.shown(parameter.as_bytes())
+    }
+
+    /// The parts for people: names and values that belong together in one line.
+    fn parts(&self, builder: &KeyBuilder) -> Vec<KeyPart> {
+        let mut parts: Vec<KeyPart> = Vec::new();
+        let mut name = Cow::Borrowed("");
+        let mut guarded = false;
+        let mut iter = builder.parts().peekable();
+        while let Some((part, bytes)) = iter.next() {
+            let label = match part {
+                Part::Method => "method",
+                Part::Scheme => "scheme",
+                Part::Authority => "authority",
+                Part::ForwardedHost => "forwarded host",
+                Part::Path => "path",
+                Part::Query => "query",
+                Part::HeaderName | Part::CookieName | Part::CredentialSource | Part::VaryName => {
+                    let text = String::from_utf8_lossy(bytes);
+                    guarded = self.guards(part, &text);
+                    name = Cow::Owned(match part {
+                        Part::CookieName => format!("cookie:{text}"),
+                        Part::CredentialSource => format!("credential {text}"),
+                        _ => format!("header:{text}"),
+                    });
+                    if !iter.peek().is_some_and(|(next, _)| is_value(*next)) {
+                        parts.push(KeyPart { part: name.to_string(), value: "(absent)".to_owned() });
+                    }
+                    continue;
+                }
+                Part::HeaderValue | Part::CookieValue | Part::Credential | Part::VaryValue => name.as_ref(),
+                Part::Resource => "resource",
+            };
+            let value = match part {
+                Part::Query => self.parameter(&String::from_utf8_lossy(bytes)),
+                _ if guarded && is_value(part) => HIDDEN.to_owned(),
+                Part::Method | Part::Scheme => String::from_utf8_lossy(bytes).into_owned(),
+                _ => self.shown(bytes),
+            };
+            parts.push(KeyPart { part: label.to_owned(), value });
+        }
+        parts
+    }
+
+    fn guards(&self, part: Part, name: &str) -> bool {
+        match part {
+            Part::CookieName => self.identity.guards_cookie(name),
+            Part::CredentialSource => true,
+            _ => name.parse().is_ok_and(|name| self.identity.guards_header(&name)),
+        }
+    }
+}
+
+/// What follows a name.
+fn is_value(part: Part) -> bool {
+    matches!(part, Part::HeaderValue | Part::CookieValue | Part::Credential | Part::VaryValue)
+}
+
+fn decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
+    percent_decode(bytes).into()
+}
+
+/// A block for a terminal.
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "request    {}", self.request)?;
+        match &self.pattern {
+            Some(pattern) => writeln!(f, "route      {}  {pattern}", self.route)?,
+            None => writeln!(f, "route      {}", self.route)?,
+        }
+        for sentence in &self.why {
+            writeln!(f, "           {sentence}")?;
+        }
+        match self.reason {
+            Some(reason) => writeln!(f, "plan       {}: {reason}", self.plan)?,
+            None => writeln!(f, "plan       {}", self.plan)?,
+        }
+        writeln!(f, "methods    {}", self.methods.join(", "))?;
+        writeln!(f, "scope      {}", self.scope)?;
+        if let Some(audience) = self.audience {
+            writeln!(f, "identity   {}", self.identity.as_deref().unwrap_or("none"))?;
+            writeln!(f, "audience   {audience}")?;
+        }
+        let lifetimes = &self.lifetimes;
+        writeln!(
+            f,
+            "lifetimes  ttl {}{}, negative ttl {}, jitter {}",
+            lifetimes.ttl,
+            if lifetimes.override_upstream { " whatever the upstream says" } else { "" },
+            lifetimes.negative_ttl,
+            lifetimes.jitter
+        )?;
+        let width = self.key_parts.iter().map(|part| part.part.chars().count()).max().unwrap_or(0);
+        for (index, part) in self.key_parts.iter().enumerate() {
+            let heading = if index == 0 { "key" } else { "" };
+            writeln!(f, "{heading:<10} {:<width$}  {}", part.part, part.value)?;
+        }
+        if let Some(digest) = &self.digest {
+            writeln!(f, "digest     {digest}")?;
+        }
+        if let Some(note) = self.digest_note {
+            writeln!(f, "digest     none: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proxy::identity::{Secret, Settings};
+    use crate::proxy::route::{Coalesce, KeyParts, Mode, UNROUTED};
+    use crate::semantics::Policy;
+
+    const SECRET: &str = "s3cr3t-t0k3n";
+
+    fn route(name: &str, pattern: &str) -> Route {
+        Route {
+            name: name.into(),
+            pattern: pattern.parse().unwrap(),
+            methods: vec![Method::GET, Method::HEAD],
+            mode: Mode::Cache,
+            policy: Policy {
+                ttl: Duration::from_secs(300),
+                override_upstream: false,
+                negative_ttl: Duration::ZERO,
+                jitter: 0.05,
+            },
+            scope: Scope::Auto,
+            key: KeyParts::default(),
+            coalesce: Coalesce::Instance,
+        }
+    }
+
+    fn identity(key_secret: Option<&str>) -> Identity {
+        let settings = Settings {
+            credentials: ["header:authorization", "cookie:session", "query:token", "header:x-api-key"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
+            declared: true,
+            key_secret: key_secret.map(|text| Secret::new(text.to_owned())),
+        };
+        Identity::new(&settings, &[9; 32])
+    }
+
+    fn look(route: Route, url: &str, headers: &[(&str, &str)], identity: &Identity) -> Inspection {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+        let wanted = Wanted {
+            method: &Method::GET,
+            scheme: "http",
+            authority: "api.example",
+            forwarded_host: None,
+            trusted: false,
+            path,
+            query,
+            headers: &map,
+            has_body: false,
+            upgrade: false,
+        };
+        let routes = Routes::new(vec![route], self::route(UNROUTED, "/{*rest}")).unwrap();
+        inspect(&wanted, &routes, identity)
+    }
+
+    #[test]
+    fn it_reads_well_on_a_terminal() {
+        let mut user = route("user", "/api/users/{id}");
+        user.key.headers.push(http::header::ACCEPT_LANGUAGE);
+        user.key.cookies.push("lang".to_owned());
+        let bearer = format!("Bearer {SECRET}");
+        let headers = [("authorization", bearer.as_str()), ("accept-language", "de")];
+        let text = look(user, "/api/users/7?b=2&a=1", &headers, &identity(None)).to_string();
+        let expected = "\
+request    GET http://api.example/api/users/7?b=2&a=1
+route      user  /api/users/{id}
+           Only \"/api/users/{id}\" (route \"user\") matches.
+plan       cache
+methods    GET, HEAD
+scope      auto
+identity   header:authorization
+audience   identity
+lifetimes  ttl 5m, negative ttl 0s, jitter 5%
+key        method                           GET
+           scheme                           http
+           authority                        api.example
+           path                             /api/users/7
+           query                            a=1
+           query                            b=2
+           header:accept-language           de
+           cookie:lang                      (absent)
+           credential header:authorization  (hidden)
+digest     none: A credential is in the key and no identity.key_secret is configured, so the digest differs by process.
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_counts_because_the_list_is_a_guess_is_named_and_hidden() {
+        let settings = Settings {
+            credentials: vec!["header:authorization".parse().unwrap()],
+            declared: false,
+            key_secret: None,
+        };
+        let guess = Identity::new(&settings, &[9; 32]);
+        let cookie = format!("lang=de; PHPSESSID={SECRET}");
+        let headers =
+            [("authorization", "Basic app"), ("cookie", cookie.as_str()), ("x-api-key", "s3cr3t-key")];
+        let seen = look(route("a", "/a"), &format!("/a?sid={SECRET}&key=s3cr3t-key"), &headers, &guess);
+        let parts: Vec<_> =
+            seen.key_parts.iter().skip(4).map(|part| (part.part.as_str(), part.value.as_str())).collect();
+        assert_eq!(
+            parts,
+            [
+                ("query", "key=(hidden)"),
+                ("query", "sid=(hidden)"),
+                ("credential header:authorization", "(hidden)"),
+                ("credential header:cookie (undeclared)", "(hidden)"),
+                ("credential header:x-api-key (undeclared)", "(hidden)"),
+            ]
+        );
+        let text = seen.to_string();
+        assert!(!text.contains(SECRET) && !text.contains("s3cr3t-key"), "{}", text.len());
+    }
+
+    #[test]
+    fn what_is_passed_says_why() {
+        let passed = look(route("a", "/a/{*rest}"), "/a/..%2fb", &[], &identity(None));
+        assert_eq!((passed.plan, passed.route.as_str(), passed.pattern), ("pass", UNROUTED, None));
+        assert_eq!(passed.reason, Some("the path has an encoded slash"));
+        assert!(passed.key_parts.is_empty() && passed.digest.is_none());
+        let mut by_mode = route("a", "/a");
+        by_mode.mode = Mode::Pass;
+        assert_eq!(look(by_mode, "/a", &[], &identity(None)).reason, Some("route mode is pass"));
+    }
+
+    #[test]
+    fn the_digest_is_shown_where_it_is_the_same_everywhere() {
+        let digest =
+            |url: &str, secret: Option<&str>| look(route("a", "/a"), url, &[], &identity(secret)).digest;
+        assert!(digest("/a", None).is_some_and(|text| text.len() == 64));
+        assert_eq!(digest("/a?token=s", None), None);
+        let keyed = digest("/a?token=s", Some("k"));
+        assert!(keyed.is_some() && keyed != digest("/a?token=s", Some("l")));
+    }
+
+    #[test]
+    fn jitter_and_durations_are_written_as_people_write_them() {
+        for (jitter, expected) in [(0.0, "0%"), (0.05, "5%"), (0.07, "7%"), (0.125, "12.5%"), (1.0, "100%")] {
+            let mut route = route("a", "/a");
+            route.policy.jitter = jitter;
+            route.policy.negative_ttl = Duration::from_millis(1500);
+            let lifetimes = look(route, "/a", &[], &identity(None)).lifetimes;
+            assert_eq!(lifetimes.jitter, expected);
+            assert_eq!(lifetimes.negative_ttl, "1s 500ms");
+        }
+    }
+
+    #[test]
+    fn json_has_the_names_of_the_contract() {
+        let json = serde_json::to_value(look(route("a", "/a"), "/a", &[], &identity(None))).unwrap();
+        assert_eq!(json["lifetimes"]["override"], false);
+        assert_eq!(json["key_parts"][3]["part"], "path");
+        assert_eq!(json["key_parts"][3]["value"], "/a");
+        assert!(json["identity"].is_null());
+    }
+
+    #[test]
+    fn names_stay_and_credentials_go() {
+        for (query, expected) in [
+            ("token=s3cr3t-t0k3n&a=1", "token=(hidden)&a=1"),
+            ("Token=other&t%6Fken=x", "Token=(hidden)&t%6Fken=(hidden)"),
+            ("token[]=x&+token=y", "token[]=(hidden)&+token=(hidden)"),
+            ("a=1;token=x;b", "a=1;token=(hidden);b"),
+            ("token=s3cr3t-t0k3n&copy=s3cr3t-t0k3n", "token=(hidden)&copy=(hidden)"),
+            ("token=s3cr3t-t0k3n&copy=%733cr3t%2Dt0k3n", "token=(hidden)&copy=(hidden)"),
+            ("token=s3cr3t-t0k3n&s3cr3t-t0k3n", "token=(hidden)&(hidden)"),
+            ("token", "token"),
+            ("a=1", "a=1"),
+        ] {
+            let shown = look(route("a", "/a"), &format!("/a?{query}"), &[], &identity(None)).request;
+            assert_eq!(shown, format!("GET http://api.example/a?{expected}"));
+        }
+    }
+
+    #[test]
+    fn nothing_that_steers_a_terminal_is_shown() {
+        let mut route = route("a", "/a");
+        route.key.headers.push(HeaderName::from_static("x-lang"));
+        let mut map = HeaderMap::new();
+        map.insert("x-lang", HeaderValue::from_bytes(b"a\xc2\x9b2Jb\xff\t").unwrap());
+        let wanted = Wanted {
+            method: &Method::GET,
+            scheme: "http",
+            authority: "a",
+            forwarded_host: None,
+            trusted: false,
+            path: "/a",
+            query: None,
+            headers: &map,
+            has_body: false,
+            upgrade: false,
+        };
+        let routes = Routes::new(vec![route], self::route(UNROUTED, "/{*rest}")).unwrap();
+        let text = inspect(&wanted, &routes, &identity(None)).to_string();
+        assert!(text.lines().all(|line| !line.contains(char::is_control)), "{text:?}");
+    }
+
+    /// Where a credential can be put; the route names all of these places as parts of its key.
+    fn bearing(place: u8) -> (String, Vec<(&'static str, String)>) {
+        let at = |url: &str, headers: &[(&'static str, String)]| (url.to_owned(), headers.to_vec());
+        match place {
+            0 => at("/a?x=1", &[("authorization", format!("Bearer {SECRET}"))]),
+            1 => at("/a?x=1", &[("authorization", SECRET.to_owned())]),
+            2 => at("/a", &[("cookie", format!("lang=de; session={SECRET}"))]),
+            3 => at("/a", &[("cookie", format!("session=\"{SECRET}\""))]),
+            4 => at("/a", &[("cookie", "lang=de".to_owned()), ("cookie", format!("x=1,session={SECRET}"))]),
+            5 => at(&format!("/a?token={SECRET}"), &[]),
+            6 => at(&format!("/a?x=1&t%6fken={SECRET}&token=other"), &[]),
+            7 => at("/a", &[("x-api-key", SECRET.to_owned()), ("x-copy", SECRET.to_owned())]),
+            8 => at(
+                &format!("/a?copy={SECRET}&{SECRET}=1"),
+                &[
+                    ("authorization", format!("Bearer {SECRET}")),
+                    ("x-copy", format!("a {SECRET} b")),
+                    ("cookie", format!("lang={SECRET}")),
+                ],
+            ),
+            9 => at(&format!("/{SECRET}"), &[("cookie", format!("session={SECRET}"))]),
+            10 => at(&format!("/a?x=1;token={SECRET}"), &[]),
+            _ => at(&format!("/a//b?token={SECRET}"), &[]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_output_holds_a_credential(
+            place in 0_u8..12,
+            scope in 0_u8..3,
+            keyed in any::<bool>(),
+            lists in any::<bool>(),
+        ) {
+            let mut route = route("a", "/{x}");
+            route.scope = [Scope::Auto, Scope::Identity, Scope::Shared][usize::from(scope)];
+            route.key.headers =
+                ["authorization", "cookie", "x-api-key", "x-copy"].map(HeaderName::from_static).to_vec();
+            route.key.cookies = vec!["session".to_owned(), "lang".to_owned()];
+            if lists {
+                route.key.query = Some(vec!["token".to_owned(), "copy".to_owned()]);
+            }
+            let (url, headers) = bearing(place);
+            let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let inspection = look(route, &url, &headers, &identity(keyed.then_some("k")));
+            for text in [
+                inspection.to_string(),
+                format!("{inspection:?}"),
+                serde_json::to_string(&inspection).unwrap(),
+            ] {
+                prop_assert!(!text.contains(SECRET), "place {place}");
+            }
+        }
+    }
+}

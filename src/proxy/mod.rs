@@ -1,0 +1,131 @@
+//! The way of a request, from its head to the head of its answer. `answer` is the whole of it on one screen; the other files
+//! are its steps, in the order in which a request meets them.
+
+mod answer;
+mod body;
+mod client;
+mod coalesce;
+mod entry;
+mod failure;
+mod fetch;
+mod fill;
+mod forward;
+mod hop;
+pub mod identity;
+pub mod inspect;
+mod lookup;
+mod pass;
+pub mod path;
+mod pattern;
+pub mod plan;
+pub mod query;
+mod respond;
+pub mod route;
+pub mod snapshot;
+pub mod target;
+mod tee;
+mod uncacheable;
+mod upgrade;
+pub mod wanted;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use body::Body;
+pub use failure::Failure;
+pub use forward::Destination;
+pub use snapshot::Snapshot;
+pub use target::Peer;
+pub use upgrade::Hold;
+
+use crate::clock::Clock;
+use crate::store::{self, Filling, Memory};
+use crate::telemetry::Telemetry;
+use crate::upstream;
+use coalesce::Flights;
+use uncacheable::Uncacheable;
+
+/// The cache and all it stands between.
+#[derive(Debug)]
+pub struct Proxy<C> {
+    snapshot: Arc<Snapshot>,
+    memory: Memory,
+    filling: Arc<Filling>,
+    flights: Arc<Flights>,
+    uncacheable: Uncacheable,
+    client: upstream::Client<C>,
+    destination: Destination,
+    clock: Clock,
+    telemetry: Arc<Telemetry>,
+    dice: Dice,
+    trusted_proxies: Vec<IpNet>,
+    debug: bool,
+    max_object_bytes: u64,
+    client_silence_max: Duration,
+}
+
+/// What a proxy is made of.
+#[derive(Debug)]
+pub struct Parts<C> {
+    /// Routes and identity.
+    pub snapshot: Arc<Snapshot>,
+    /// How much may be kept.
+    pub memory: store::Settings,
+    /// The origin.
+    pub client: upstream::Client<C>,
+    /// Its address.
+    pub destination: Destination,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where facts are told.
+    pub telemetry: Arc<Telemetry>,
+    /// Whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Say more in every answer.
+    pub debug: bool,
+    /// Longest silence of a client inside its request, or while it takes its answer.
+    pub client_silence_max: Duration,
+}
+
+/// Draws how much of a route's jitter a lifetime gets: nothing depends on its quality.
+#[derive(Debug, Default)]
+struct Dice(AtomicU64);
+
+impl<C> Proxy<C> {
+    /// Holds nothing yet.
+    pub fn new(parts: Parts<C>) -> Arc<Self> {
+        let telemetry = &parts.telemetry;
+        Arc::new(Self {
+            memory: Memory::new(&parts.memory, Arc::clone(telemetry)),
+            filling: Filling::new(parts.memory.max_filling_bytes, Arc::clone(telemetry)),
+            flights: Flights::new(Arc::clone(telemetry)),
+            uncacheable: Uncacheable::new(),
+            dice: Dice::default(),
+            max_object_bytes: parts.memory.max_object_bytes,
+            snapshot: parts.snapshot,
+            client: parts.client,
+            destination: parts.destination,
+            clock: parts.clock,
+            telemetry: parts.telemetry,
+            trusted_proxies: parts.trusted_proxies,
+            debug: parts.debug,
+            client_silence_max: parts.client_silence_max,
+        })
+    }
+
+    /// What requests see.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+}
+
+impl Dice {
+    /// Between 0 and 1; the golden ratio's multiples spread evenly.
+    fn roll(&self) -> f64 {
+        let drawn = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
+        f64::from(u32::try_from(drawn >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+}

@@ -1,0 +1,192 @@
+//! The answer the client sees: a kept or arriving one, held against its own conditions, or one passed through; and, on every
+//! one of them, `Cache-Status`.
+
+use std::time::Duration;
+
+use http::header::{AGE, CONTENT_LENGTH};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+
+use super::body::Body;
+use super::coalesce::Arrived;
+use super::failure::Failure;
+use super::fill;
+use crate::clock::Timestamp;
+use crate::object::{Head, Key, Stored};
+use crate::semantics::conditional::{self, Conditional};
+use crate::semantics::fields::{self, CACHE_STATUS, CacheStatus};
+use crate::semantics::{Forward, NotStored};
+use crate::telemetry::Outcome;
+use crate::upstream::Received;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// How an answer came about, for `Cache-Status`.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Why the upstream was asked.
+    pub forward: Option<Forward>,
+    /// Another request had asked already.
+    pub collapsed: bool,
+    /// Why the answer is not kept, or why the cache stood aside, in words.
+    pub detail: Option<&'static str>,
+    /// With `server.debug`.
+    pub key: Option<Key>,
+}
+
+/// From memory.
+pub fn kept(stored: &Stored, request: &Parts, now: Timestamp, account: &Account) -> Response<Body> {
+    let status = CacheStatus {
+        hit: true,
+        ttl: Some(seconds(stored.lifetime.left(now))),
+        detail: Some("memory"),
+        key: account.key.map(|key| key.to_string()),
+        ..CacheStatus::default()
+    };
+    let body = || Body::from(stored.body.clone());
+    let length = Some(stored.body.len() as u64);
+    let mut response = conditionally(&stored.head, request, length, body);
+    let headers = response.headers_mut();
+    headers.insert(AGE, fields::age_value(stored.lifetime.age(now)));
+    // RFC 9211, 2: "Intermediaries […] append their own".
+    if stored.has_cache_status {
+        headers.append(CACHE_STATUS, status.value());
+    } else {
+        headers.insert(CACHE_STATUS, status.value());
+    }
+    response
+}
+
+/// From a fetch that is being kept.
+pub fn arriving(
+    arrived: &Arrived,
+    body: Body,
+    request: &Parts,
+    now: Timestamp,
+    account: &Account,
+) -> Response<Body> {
+    let head = &arrived.head;
+    let status = CacheStatus {
+        fwd: account.forward,
+        fwd_status: Some(head.status.as_u16()),
+        stored: true,
+        collapsed: account.collapsed,
+        key: account.key.map(|key| key.to_string()),
+        ..CacheStatus::default()
+    };
+    let mut response = conditionally(head, request, None, || body);
+    let headers = response.headers_mut();
+    // RFC 9111, 5.1: "The presence of an Age header field implies that the response was not generated or validated by the
+    // origin server for this request": true only if another cache kept it before us.
+    if arrived.was_cached {
+        headers.insert(AGE, fields::age_value(arrived.lifetime.age(now)));
+    }
+    headers.append(CACHE_STATUS, status.value());
+    response
+}
+
+/// From the upstream, for this client alone. `head` is ready: nothing of the upstream's connection is in it.
+pub fn passed(head: Head, body: Body, account: &Account) -> Response<Body> {
+    let bypassed = matches!(account.forward, Some(Forward::Bypass | Forward::Method));
+    let status = CacheStatus {
+        fwd: account.forward,
+        fwd_status: (!bypassed).then_some(head.status.as_u16()),
+        collapsed: account.collapsed,
+        detail: account.detail,
+        key: account.key.map(|key| key.to_string()),
+        ..CacheStatus::default()
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response.headers_mut().append(CACHE_STATUS, status.value());
+    response
+}
+
+/// The upstream's answer, for one client only.
+pub fn single(response: Response<Received>, account: &Account) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let endless = fill::is_endless(&parts.headers);
+    fill::prepare(&mut parts.headers, parts.version);
+    let body = if endless { body.without_end() } else { body };
+    let head = Head { status: parts.status, headers: parts.headers };
+    passed(head, Body::Passed(body), account)
+}
+
+/// One of our own errors.
+pub fn failed(failure: Failure, account: &Account) -> (Outcome, Response<Body>) {
+    let reason = failure.to_string();
+    let status = CacheStatus {
+        fwd: account.forward,
+        collapsed: account.collapsed,
+        detail: Some(&reason),
+        key: account.key.map(|key| key.to_string()),
+        ..CacheStatus::default()
+    };
+    let mut response = failure.response();
+    response.headers_mut().append(CACHE_STATUS, status.value());
+    (Outcome::Error, response)
+}
+
+/// RFC 9110, 9.3.2: "the server MUST NOT send content" in the answer to HEAD; over HTTP/2 hyper would send what it is given.
+pub fn leave_out_body(response: &mut Response<Body>) {
+    let body = std::mem::replace(response.body_mut(), Body::Empty);
+    if let Body::Kept(bytes) = body {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    }
+}
+
+/// With `server.debug`: how long it took here, in milliseconds.
+pub fn add_timing(headers: &mut HeaderMap, took: Duration) {
+    let text = format!("larder;dur={:.3}", took.as_secs_f64() * 1000.0);
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.append(SERVER_TIMING, value);
+    }
+}
+
+impl Account {
+    /// The answer was not kept.
+    #[must_use]
+    pub fn not_kept(mut self, why: NotStored) -> Self {
+        self.detail = Some(why.reason());
+        self
+    }
+}
+
+/// All of an answer, or as much of it as the client's conditions leave to be sent.
+fn conditionally(
+    head: &Head,
+    request: &Parts,
+    length: Option<u64>,
+    body: impl FnOnce() -> Body,
+) -> Response<Body> {
+    let (status, headers) =
+        match conditional::evaluate(&request.method, &request.headers, head.status, &head.headers) {
+            Conditional::Full => return full(head, request, length, body),
+            // RFC 9110, 15.4.5: "A 304 response […] cannot contain content".
+            Conditional::NotModified => {
+                (StatusCode::NOT_MODIFIED, conditional::not_modified_headers(&head.headers))
+            }
+            Conditional::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, HeaderMap::new()),
+        };
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn full(head: &Head, request: &Parts, length: Option<u64>, body: impl FnOnce() -> Body) -> Response<Body> {
+    // RFC 9110, 9.3.2: "The HEAD method is identical to GET except that the server MUST NOT send content in the response."
+    let is_head = request.method == Method::HEAD;
+    let mut response = Response::new(if is_head { Body::Empty } else { body() });
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers.clone();
+    if let (true, Some(length)) = (is_head, length) {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

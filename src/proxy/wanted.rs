@@ -1,0 +1,30 @@
+//! `Wanted`: what of a request the cache reads to tell it from others.
+//!
+//! Borrowed from the request; nothing is copied. It has no `Debug` on purpose: the headers hold credentials.
+
+use http::{HeaderMap, Method};
+
+/// A request, as route, key and identity see it.
+#[derive(Clone, Copy)]
+pub struct Wanted<'r> {
+    /// As sent.
+    pub method: &'r Method,
+    /// `http` or `https`, as the client used it.
+    pub scheme: &'static str,
+    /// Lower case, without the scheme's own port.
+    pub authority: &'r str,
+    /// The host a trusted proxy says the client asked for.
+    pub forwarded_host: Option<&'r str>,
+    /// The peer's word on the client counts: what it sends as `X-Forwarded-*` is passed on.
+    pub trusted: bool,
+    /// As sent.
+    pub path: &'r str,
+    /// As sent, without the `?`; an empty one is not none.
+    pub query: Option<&'r str>,
+    /// As sent.
+    pub headers: &'r HeaderMap,
+    /// Whether a body comes, of any length but none.
+    pub has_body: bool,
+    /// Whether it asks for another protocol.
+    pub upgrade: bool,
+}
