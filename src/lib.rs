@@ -30,3 +30,9 @@ pub mod upstream;
 
 /// The way of a request.
 pub mod proxy;
+
+/// The control side: health, metrics, what is held.
+pub mod admin;
+
+/// The client side: listeners, connections, draining.
+pub mod server;

@@ -1,0 +1,340 @@
+//! The way of an admin request: who asks, what is asked for, the answer.
+//!
+//! Strangers learn nothing, not even which paths there are. Every answer says that it is not to be stored and not to
+//! be taken for anything but what its type says: a browser that was led here must not run it as a script.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Method, Request, Response, StatusCode, request};
+use http_body::Body;
+use http_body_util::Full;
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::access::{Access, Denied};
+use super::endpoint::{Endpoint, KNOWN, Unknown};
+use super::entry::{EntryLookup, EntryQuestion};
+use super::readiness::Readiness;
+use crate::problem::problem;
+use crate::proxy::identity::Secret;
+use crate::telemetry::stats::Stats;
+use crate::telemetry::{Telemetry, exposition};
+
+/// Answers admin requests; one for all connections.
+pub struct Admin {
+    access: Access,
+    telemetry: Arc<Telemetry>,
+    config: serde_json::Value,
+    readiness: Arc<Readiness>,
+    entry: EntryLookup,
+    started: Instant,
+}
+
+/// What it answers from.
+pub struct Parts {
+    /// All that is counted.
+    pub telemetry: Arc<Telemetry>,
+    /// Who knows it may ask; none: who is on this machine.
+    pub token: Option<Secret>,
+    /// The configuration in force, secrets blanked.
+    pub config: serde_json::Value,
+    /// Whether this instance wants requests.
+    pub readiness: Arc<Readiness>,
+    /// Looks up what is held for a request, changing nothing.
+    pub entry: EntryLookup,
+    /// When the process was started.
+    pub started: Instant,
+}
+
+impl Admin {
+    /// Of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            access: Access::new(parts.token.as_ref()),
+            telemetry: parts.telemetry,
+            config: parts.config,
+            readiness: parts.readiness,
+            entry: parts.entry,
+            started: parts.started,
+        }
+    }
+
+    /// The answer to a request; its body is not read.
+    #[expect(clippy::unused_async, reason = "a service's answer is a future, whether it has to wait or not")]
+    pub async fn answer<B: Body + Send>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        let (head, _) = request.into_parts();
+        let mut response = self.answer_head(&head);
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if head.method == Method::HEAD {
+            // Not every version of HTTP takes the body away by itself; without it the length has to be said.
+            let length = response.body().len();
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+            return response.map(|_| Full::default());
+        }
+        response.map(Full::new)
+    }
+
+    fn answer_head(&self, request: &request::Parts) -> Response<Bytes> {
+        let found = Endpoint::find(&request.method, request.uri.path());
+        let public = found.is_ok_and(Endpoint::is_public);
+        if !public && let Err(denied) = self.access.check(request) {
+            return refuse(&denied);
+        }
+        match found {
+            Ok(Endpoint::Live) => json(StatusCode::OK, &json!({"status": "live"})),
+            Ok(Endpoint::Ready) => self.ready(),
+            Ok(Endpoint::Metrics) => self.metrics(),
+            Ok(Endpoint::Stats) => {
+                let stats = Stats::new(&self.telemetry, self.started.elapsed());
+                json(StatusCode::OK, &stats)
+            }
+            Ok(Endpoint::Config) => json(StatusCode::OK, &self.config),
+            Ok(Endpoint::Entry) => self.entry(request),
+            Err(unknown) => explain(unknown, request),
+        }
+    }
+
+    fn ready(&self) -> Response<Bytes> {
+        match self.readiness.ready() {
+            Ok(()) => json(StatusCode::OK, &json!({"status": "ready", "reasons": []})),
+            Err(reasons) => {
+                let body = json!({"status": "not ready", "reasons": reasons});
+                json(StatusCode::SERVICE_UNAVAILABLE, &body)
+            }
+        }
+    }
+
+    fn metrics(&self) -> Response<Bytes> {
+        let text = exposition::render(&self.telemetry, self.started.elapsed());
+        with(Response::new(text.into()), CONTENT_TYPE, exposition::CONTENT_TYPE)
+    }
+
+    fn entry(&self, request: &request::Parts) -> Response<Bytes> {
+        let question = EntryQuestion::read(request, self.access.takes_authorization());
+        match question.and_then(|question| (self.entry)(&question)) {
+            Ok(found) => json(StatusCode::OK, &found),
+            Err(why) => problem(StatusCode::BAD_REQUEST, &why),
+        }
+    }
+}
+
+fn refuse(denied: &Denied) -> Response<Bytes> {
+    match denied {
+        Denied::Token => {
+            let detail = "this wants \"Authorization: Bearer …\" with the token of server.admin_token";
+            with(problem(StatusCode::UNAUTHORIZED, detail), WWW_AUTHENTICATE, "Bearer realm=\"larder\"")
+        }
+        Denied::Host => problem(
+            StatusCode::FORBIDDEN,
+            "without server.admin_token only requests to an address, localhost or a name under .localhost are \
+             answered: any other name could be a web page's that was pointed here",
+        ),
+    }
+}
+
+fn explain(unknown: Unknown, request: &request::Parts) -> Response<Bytes> {
+    let (method, path) = (&request.method, request.uri.path());
+    match unknown {
+        Unknown::NotAvailable => {
+            let detail = format!("{method} {path} is not available yet");
+            problem(StatusCode::NOT_IMPLEMENTED, &detail)
+        }
+        Unknown::Method(allow) => {
+            let detail = format!("{path} takes {allow}, not {method}");
+            with(problem(StatusCode::METHOD_NOT_ALLOWED, &detail), ALLOW, allow)
+        }
+        Unknown::Path => {
+            let detail = format!("there is no {path} here; there are {KNOWN}");
+            problem(StatusCode::NOT_FOUND, &detail)
+        }
+    }
+}
+
+/// With line breaks, since people read it with curl.
+fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+    let Ok(mut text) = serde_json::to_vec_pretty(body) else {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, "this can't be put into JSON");
+    };
+    text.push(b'\n');
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    with(response, CONTENT_TYPE, "application/json")
+}
+
+fn with(mut response: Response<Bytes>, name: HeaderName, value: &'static str) -> Response<Bytes> {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::{BodyExt, Empty};
+
+    use super::*;
+    use crate::telemetry::Outcome;
+
+    const TOKEN: &str = "correct horse";
+
+    fn admin(token: Option<&str>, readiness: Arc<Readiness>) -> Admin {
+        let telemetry = Telemetry::new(["user", "unrouted"]);
+        telemetry.routes[0].answered(Outcome::Hit, Duration::from_micros(20));
+        Admin::new(Parts {
+            telemetry: Arc::new(telemetry),
+            token: token.map(|token| Secret::new(token.to_owned())),
+            config: json!({"server": {"admin_token": "…"}}),
+            readiness,
+            entry: Box::new(|question| {
+                if question.url == "/unheard-of" {
+                    return Err("no such thing".to_owned());
+                }
+                let authorization = question.headers.get("authorization");
+                let authorization = authorization.map(|value| value.to_str().unwrap());
+                Ok(json!({
+                    "asked": format!("{} {}", question.method, question.url),
+                    "by": authorization,
+                }))
+            }),
+            started: Instant::now(),
+        })
+    }
+
+    async fn ask(admin: &Admin, request: &str, headers: &[(&str, &str)]) -> (http::response::Parts, String) {
+        let (method, uri) = request.split_once(' ').unwrap();
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let (head, body) = admin.answer(request).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (head, String::from_utf8(body.into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_request_gets_its_answer() {
+        let admin = admin(None, Arc::default());
+        let problem = "application/problem+json";
+        for (request, status, content_type, fact) in [
+            ("GET /health/live", 200, "application/json", "\"live\""),
+            ("GET /health/ready", 200, "application/json", "\"reasons\": []"),
+            (
+                "GET /metrics",
+                200,
+                exposition::CONTENT_TYPE,
+                "larder_requests_total{route=\"user\",outcome=\"hit\"} 1\n",
+            ),
+            ("GET /stats", 200, "application/json", "\"hit_rate\": 1.0"),
+            ("GET /config", 200, "application/json", "\"admin_token\": \"…\""),
+            ("GET /entry?method=HEAD&url=/a", 200, "application/json", "\"asked\": \"HEAD /a\""),
+            ("GET /entry", 400, problem, "which \\\"url\\\""),
+            ("GET /entry?url=/unheard-of", 400, problem, "no such thing"),
+            ("GET /nothing?token=x", 404, problem, "no /nothing here; there are GET"),
+            ("POST /stats", 405, problem, "takes GET, HEAD, not POST"),
+            ("POST /invalidate", 501, problem, "POST /invalidate is not available yet"),
+            ("PURGE /a", 501, problem, "not available yet"),
+            ("GET /", 501, problem, "not available yet"),
+        ] {
+            let (head, body) = ask(&admin, request, &[("host", "localhost")]).await;
+            assert_eq!(head.status, status, "{request} {body}");
+            assert_eq!(head.headers[CONTENT_TYPE], content_type, "{request}");
+            assert_eq!(head.headers[CACHE_CONTROL], "no-store", "{request}");
+            assert_eq!(head.headers[X_CONTENT_TYPE_OPTIONS], "nosniff", "{request}");
+            assert!(body.contains(fact), "{request}: {body}");
+            if content_type != exposition::CONTENT_TYPE {
+                serde_json::from_str::<serde_json::Value>(&body).expect(request);
+            }
+            if status == 405 {
+                assert_eq!(head.headers[ALLOW], "GET, HEAD", "{request}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_request_gets_the_same_head_and_no_body() {
+        let admin = admin(None, Arc::default());
+        for path in ["/health/live", "/config", "/nothing"] {
+            let host = [("host", "localhost")];
+            let (get, body) = ask(&admin, &format!("GET {path}"), &host).await;
+            let (head, nothing) = ask(&admin, &format!("HEAD {path}"), &host).await;
+            assert_eq!(head.status, get.status, "{path}");
+            assert_eq!(head.headers[CONTENT_TYPE], get.headers[CONTENT_TYPE], "{path}");
+            assert_eq!(head.headers[CONTENT_LENGTH], body.len().to_string(), "{path}");
+            assert_eq!(nothing, "", "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_drains_is_live_and_not_ready() {
+        let readiness = Arc::new(Readiness::default());
+        let admin = admin(Some(TOKEN), readiness.clone());
+        readiness.draining();
+        let (head, body) = ask(&admin, "GET /health/ready", &[]).await;
+        assert_eq!(head.status, 503);
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body, json!({"status": "not ready", "reasons": ["draining"]}));
+        assert_eq!(ask(&admin, "GET /health/live", &[]).await.0.status, 200);
+    }
+
+    #[tokio::test]
+    async fn with_a_token_strangers_learn_nothing_but_whether_we_live() {
+        let admin = admin(Some(TOKEN), Arc::default());
+        let paths = ["GET /metrics", "GET /config", "GET /nothing", "POST /stats", "POST /hooks/a", "GET /"];
+        for request in paths {
+            for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("host", "localhost")]] {
+                let (head, body) = ask(&admin, request, headers).await;
+                assert_eq!(head.status, 401, "{request} {headers:?}");
+                assert_eq!(head.headers[WWW_AUTHENTICATE], "Bearer realm=\"larder\"");
+                assert_eq!(head.headers[CACHE_CONTROL], "no-store");
+                assert!(!body.contains("GET /"), "{body}");
+            }
+        }
+        for request in ["GET /health/live", "GET /health/ready"] {
+            assert_eq!(ask(&admin, request, &[]).await.0.status, 200, "{request}");
+        }
+        let mine = [("authorization", "Bearer correct horse"), ("host", "larder.example")];
+        assert_eq!(ask(&admin, "GET /config", &mine).await.0.status, 200);
+        assert_eq!(ask(&admin, "GET /nothing", &mine).await.0.status, 404);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_points_its_own_name_at_us_reads_nothing() {
+        let admin = admin(None, Arc::default());
+        for request in ["GET /config", "GET /stats", "GET /nothing", "POST /invalidate"] {
+            let (head, body) = ask(&admin, request, &[("host", "evil.example:8081")]).await;
+            assert_eq!(head.status, 403, "{request}");
+            assert!(body.contains("server.admin_token"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_admin_token_is_never_taken_for_the_callers_credential() {
+        let admin = admin(Some(TOKEN), Arc::default());
+        let mine = ("authorization", "Bearer correct horse");
+        let (_, body) = ask(&admin, "GET /entry?url=/a", &[mine]).await;
+        let read: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(read, json!({"asked": "GET /a", "by": null}));
+        let callers = ("x-larder-header", "authorization: Bearer caller");
+        let (_, body) = ask(&admin, "GET /entry?url=/a", &[mine, callers]).await;
+        let read: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(read["by"], "Bearer caller");
+    }
+
+    #[tokio::test]
+    async fn without_a_token_authorization_is_the_callers() {
+        let admin = admin(None, Arc::default());
+        let headers = [("host", "[::1]:8081"), ("authorization", "Bearer caller")];
+        let (_, body) = ask(&admin, "GET /entry?url=/a", &headers).await;
+        let read: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(read["by"], "Bearer caller");
+    }
+}

@@ -1,0 +1,126 @@
+//! Which request means what: method and path → `Endpoint`, or why there is none.
+//!
+//! Paths are compared as they are sent, so there is one way to write each.
+
+use http::Method;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Live,
+    Ready,
+    Metrics,
+    Stats,
+    Config,
+    Entry,
+}
+
+/// Why a request means nothing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// The contract has it, this version has not.
+    NotAvailable,
+    /// The path takes these methods only.
+    Method(&'static str),
+    /// No such path.
+    Path,
+}
+
+/// What there is, for people.
+pub(super) const KNOWN: &str =
+    "GET /health/live, /health/ready, /metrics, /stats, /config and /entry?method=GET&url=/path";
+
+const READ: &str = "GET, HEAD";
+const POST: &str = "POST";
+
+impl Endpoint {
+    pub(super) fn find(method: &Method, path: &str) -> Result<Self, Unknown> {
+        if method.as_str() == "PURGE" {
+            return Err(Unknown::NotAvailable);
+        }
+        let endpoint = match path {
+            "/health/live" => Self::Live,
+            "/health/ready" => Self::Ready,
+            "/metrics" => Self::Metrics,
+            "/stats" => Self::Stats,
+            "/config" => Self::Config,
+            "/entry" => Self::Entry,
+            _ => return Err(unbuilt(method, path)),
+        };
+        if reads(method) { Ok(endpoint) } else { Err(Unknown::Method(READ)) }
+    }
+
+    /// Probes have no token, and there is little to learn from the answer.
+    pub(super) fn is_public(self) -> bool {
+        matches!(self, Self::Live | Self::Ready)
+    }
+}
+
+fn unbuilt(method: &Method, path: &str) -> Unknown {
+    let segments: Vec<_> = path.split('/').skip(1).collect();
+    let (fits, allow) = match segments[..] {
+        ["" | "events"] => (reads(method), READ),
+        ["invalidate" | "reload"] => (method == Method::POST, POST),
+        ["hooks", name] | ["routes", name, "mode"] if !name.is_empty() => (method == Method::POST, POST),
+        _ => return Unknown::Path,
+    };
+    if fits { Unknown::NotAvailable } else { Unknown::Method(allow) }
+}
+
+fn reads(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_request_means_one_thing() {
+        for (request, expected) in [
+            ("GET /health/live", Ok(Endpoint::Live)),
+            ("HEAD /health/ready", Ok(Endpoint::Ready)),
+            ("GET /metrics", Ok(Endpoint::Metrics)),
+            ("GET /stats", Ok(Endpoint::Stats)),
+            ("GET /config", Ok(Endpoint::Config)),
+            ("GET /entry", Ok(Endpoint::Entry)),
+            ("POST /stats", Err(Unknown::Method("GET, HEAD"))),
+            ("OPTIONS /config", Err(Unknown::Method("GET, HEAD"))),
+            ("DELETE /health/live", Err(Unknown::Method("GET, HEAD"))),
+            ("GET /", Err(Unknown::NotAvailable)),
+            ("GET /events", Err(Unknown::NotAvailable)),
+            ("POST /", Err(Unknown::Method("GET, HEAD"))),
+            ("POST /invalidate", Err(Unknown::NotAvailable)),
+            ("POST /reload", Err(Unknown::NotAvailable)),
+            ("POST /hooks/user-changed", Err(Unknown::NotAvailable)),
+            ("POST /routes/user/mode", Err(Unknown::NotAvailable)),
+            ("GET /invalidate", Err(Unknown::Method("POST"))),
+            ("PUT /hooks/user-changed", Err(Unknown::Method("POST"))),
+            ("PURGE /any/path", Err(Unknown::NotAvailable)),
+            ("PURGE /stats", Err(Unknown::NotAvailable)),
+            ("POST /hooks/", Err(Unknown::Path)),
+            ("POST /hooks/a/b", Err(Unknown::Path)),
+            ("POST /routes/user", Err(Unknown::Path)),
+            ("GET /stats/", Err(Unknown::Path)),
+            ("GET //stats", Err(Unknown::Path)),
+            ("GET /STATS", Err(Unknown::Path)),
+            ("GET /health", Err(Unknown::Path)),
+            ("OPTIONS *", Err(Unknown::Path)),
+            ("CONNECT ", Err(Unknown::Path)),
+        ] {
+            let (method, path) = request.split_once(' ').unwrap();
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(Endpoint::find(&method, path), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn the_list_for_people_names_every_endpoint() {
+        for path in KNOWN.split([' ', ',', '?']).filter(|word| word.starts_with('/')) {
+            assert!(Endpoint::find(&Method::GET, path).is_ok(), "{path}");
+        }
+        for path in ["/health/live", "/health/ready", "/metrics", "/stats", "/config", "/entry"] {
+            assert!(KNOWN.contains(path), "{path}");
+        }
+    }
+}
