@@ -36,3 +36,6 @@ pub mod admin;
 
 /// The client side: listeners, connections, draining.
 pub mod server;
+
+/// What was written → what it means.
+pub mod config;

@@ -1,0 +1,252 @@
+//! `[defaults]` and `[[route]]` → the routes, in the order of the file, and the one for what none of them matches.
+
+use super::document::Point;
+use super::file::{Defaults, File, Key, Route as RouteAsWritten};
+use super::mistakes::Place;
+use super::path::KeyPath;
+use super::words::{self, Percent, Period};
+use super::written::Written;
+use crate::proxy::route::{Coalesce, KeyParts, Mode, Pattern, Route, Routes, Scope, UNROUTED};
+use crate::semantics::Policy;
+use http::{HeaderName, Method};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A name becomes a label in metrics and part of a path of the admin listener.
+const NAME_LETTERS_MAX: usize = 64;
+
+/// All routes and the unrouted one; none: a mistake was noted.
+pub(super) fn check(file: &File, written: &mut Written) -> Option<(Vec<Route>, Route)> {
+    same_names(&file.route, written);
+    let mut routes = Vec::new();
+    for (index, route) in file.route.iter().enumerate() {
+        let path = KeyPath::of("route").item(index);
+        if let Some(checked) = check_route(route, &file.defaults, &path, written) {
+            routes.push((path, checked));
+        }
+    }
+    let unrouted = unrouted(&file.defaults)?;
+    conflicts(&routes, &unrouted, written);
+    let routes = routes.into_iter().map(|(_, route)| route).collect();
+    Some((routes, unrouted))
+}
+
+fn check_route(
+    route: &RouteAsWritten,
+    defaults: &Defaults,
+    path: &KeyPath,
+    written: &mut Written,
+) -> Option<Route> {
+    let name = name(route.name.as_deref(), path, written);
+    let pattern = pattern(route.r#match.as_deref(), path, written);
+    let methods = methods(&route.methods, &path.join("methods"), written);
+    let key = key_parts(&route.key, &path.join("key"), written);
+    Some(Route {
+        name: name?.into(),
+        pattern: pattern?,
+        methods,
+        mode: match route.mode {
+            words::Mode::Cache => Mode::Cache,
+            words::Mode::Pass => Mode::Pass,
+        },
+        policy: Policy {
+            ttl: route.ttl.unwrap_or(defaults.ttl).0,
+            override_upstream: route.r#override,
+            negative_ttl: route.negative_ttl.unwrap_or(defaults.negative_ttl).0,
+            jitter: route.jitter.unwrap_or(defaults.jitter).0,
+        },
+        scope: match route.scope {
+            words::Scope::Auto => Scope::Auto,
+            words::Scope::Identity => Scope::Identity,
+            words::Scope::Shared => Scope::Shared,
+        },
+        key,
+        coalesce: match route.coalesce {
+            words::Coalesce::Off => Coalesce::Off,
+            words::Coalesce::Instance => Coalesce::Instance,
+        },
+    })
+}
+
+/// What holds where no route matches: `[defaults]`, and else what a route has that leaves everything out.
+fn unrouted(defaults: &Defaults) -> Option<Route> {
+    let Defaults { ttl: Period(ttl), negative_ttl: Period(negative_ttl), jitter: Percent(jitter) } =
+        *defaults;
+    Some(Route {
+        name: Arc::from(UNROUTED),
+        pattern: "/{*rest}".parse().ok()?,
+        methods: vec![Method::GET, Method::HEAD],
+        mode: Mode::default(),
+        policy: Policy { ttl, override_upstream: false, negative_ttl, jitter },
+        scope: Scope::default(),
+        key: KeyParts::default(),
+        coalesce: Coalesce::default(),
+    })
+}
+
+fn name(name: Option<&str>, path: &KeyPath, written: &mut Written) -> Option<String> {
+    let key = path.join("name");
+    let Some(name) = name else {
+        let message = format!("{} has no name", written.name(path));
+        written.note(&key, Point::Value, message);
+        return None;
+    };
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
+    let found = written.shown(name, &key);
+    let wrong = if name == UNROUTED {
+        format!("\"{UNROUTED}\" is what requests are counted under that no route matches; take another name")
+    } else if name.is_empty() || name.len() > NAME_LETTERS_MAX || !name.chars().all(plain) {
+        format!("expected 1 to {NAME_LETTERS_MAX} letters, digits, \"_\", \".\" or \"-\", found {found}")
+    } else {
+        return Some(name.to_owned());
+    };
+    written.note(&key, Point::Value, format!("name of a route: {wrong}"));
+    None
+}
+
+/// Tags, metrics and the admin listener know a route by its name.
+fn same_names(routes: &[RouteAsWritten], written: &mut Written) {
+    let mut names = BTreeMap::new();
+    for (index, route) in routes.iter().enumerate() {
+        let Some(name) = &route.name else {
+            continue;
+        };
+        let key = KeyPath::of("route").item(index).join("name");
+        if let Some(first) = names.get(name) {
+            let (found, there) = (written.shown(name, &key), place_in_brackets(first, written));
+            let message = format!("name of a route: {found} is taken already{there}");
+            written.note(&key, Point::Value, message);
+        } else {
+            names.insert(name, key);
+        }
+    }
+}
+
+fn pattern(text: Option<&str>, path: &KeyPath, written: &mut Written) -> Option<Pattern> {
+    let key = path.join("match");
+    let Some(text) = text else {
+        let message = format!("{} has no match: say which paths it is for", written.name(path));
+        written.note(&key, Point::Value, message);
+        return None;
+    };
+    match text.parse() {
+        Ok(pattern) => Some(pattern),
+        Err(wrong) if written.may_show(&key) => {
+            written.wrong(&key, &wrong);
+            None
+        }
+        Err(_) => {
+            written.wrong(&key, "expected a pattern such as \"/api/users/{id}\"");
+            None
+        }
+    }
+}
+
+/// Two patterns for the same paths, neither more specific.
+fn conflicts(routes: &[(KeyPath, Route)], unrouted: &Route, written: &mut Written) {
+    let checked = routes.iter().map(|(_, route)| route.clone()).collect();
+    let Err(conflicts) = Routes::new(checked, unrouted.clone()) else {
+        return;
+    };
+    for conflict in conflicts {
+        let (Some((first, one)), Some((second, other))) =
+            (routes.get(conflict.first), routes.get(conflict.second))
+        else {
+            continue;
+        };
+        let (first_match, second_match) = (first.join("match"), second.join("match"));
+        let message = format!(
+            "{} matches the same paths as {} in {}{}, and neither is more specific",
+            written.shown(&other.pattern.to_string(), &second_match),
+            written.shown(&one.pattern.to_string(), &first_match),
+            written.name(first),
+            place_in_brackets(&first_match, written),
+        );
+        written.wrong(&second_match, &message);
+    }
+}
+
+/// ` (larder.toml:3:8)`
+fn place_in_brackets(path: &KeyPath, written: &Written) -> String {
+    match written.place(path, Point::Value) {
+        Place::Nowhere => String::new(),
+        place => format!(" ({place})"),
+    }
+}
+
+fn methods(list: &[String], path: &KeyPath, written: &mut Written) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for (index, text) in list.iter().enumerate() {
+        let item = path.item(index);
+        let found = written.shown(text, &item);
+        let wrong = match text.as_str() {
+            "GET" => {
+                methods.push(Method::GET);
+                continue;
+            }
+            "HEAD" => {
+                methods.push(Method::HEAD);
+                continue;
+            }
+            "POST" | "QUERY" if written.may_show(&item) => {
+                let message = written.not_available(path, &format!("methods = [{found}]"));
+                written.note(&item, Point::Value, message);
+                continue;
+            }
+            other => match other.to_uppercase().as_str() {
+                upper @ ("GET" | "HEAD") if written.may_show(&item) => {
+                    format!("unknown method {found} (did you mean \"{upper}\"?)")
+                }
+                _ => format!("only \"GET\" and \"HEAD\" can be answered from the cache, found {found}"),
+            },
+        };
+        written.wrong_item(path, index, &wrong);
+    }
+    if list.is_empty() {
+        written.wrong(path, "names no method; mode = \"pass\" passes everything on");
+    }
+    methods
+}
+
+fn key_parts(key: &Key, path: &KeyPath, written: &mut Written) -> KeyParts {
+    let query = key.query.as_ref().map(|names| {
+        let full = |name: &str| !name.is_empty() && !name.contains('*');
+        named(names, &path.join("query"), written, "a parameter's name in full", |name| {
+            full(name).then(|| name.to_owned())
+        })
+    });
+    let ignored = "a parameter's name, with a * at its end for any ending";
+    let ignore_query = named(&key.ignore_query, &path.join("ignore_query"), written, ignored, |name| {
+        let stem = name.strip_suffix('*').unwrap_or(name);
+        (!name.is_empty() && !stem.contains('*')).then(|| name.to_owned())
+    });
+    let headers = named(&key.headers, &path.join("headers"), written, "a header's name", |name| {
+        name.parse::<HeaderName>().ok()
+    });
+    let cookies = named(&key.cookies, &path.join("cookies"), written, "a cookie's name", |name| {
+        // RFC 6265, 4.1.1: a cookie's name is a token, and so is a header's.
+        name.parse::<HeaderName>().ok().map(|_| name.to_owned())
+    });
+    KeyParts { query, ignore_query, headers, cookies }
+}
+
+/// Each of the names as `read` has it; those it has not are mistakes.
+fn named<T>(
+    names: &[String],
+    path: &KeyPath,
+    written: &mut Written,
+    expected: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Vec<T> {
+    let mut good = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        if let Some(name) = read(name) {
+            good.push(name);
+            continue;
+        }
+        let item = path.item(index);
+        let found = written.shown(name, &item);
+        written.wrong_item(path, index, &format!("expected {expected}, found {found}"));
+    }
+    good
+}

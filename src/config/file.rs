@@ -1,0 +1,252 @@
+//! The configuration as it is written: one struct a table, one field a key, its default, and one sentence.
+//!
+//! The sentences are the ones of `config/default.toml` and of the JSON Schema; a test keeps them equal. Everything may
+//! be left out of the file. Nothing here is checked beyond its type: that is `check`'s part. Keys of parts that are
+//! not built are missing here on purpose and listed in `unavailable`.
+
+use super::words::{Body, Coalesce, Hidden, HostField, Mode, Percent, Period, Scope, Size};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The configuration of Larder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    /// The side that clients and operators see.
+    pub server: Server,
+    /// The API that is asked.
+    pub upstream: Upstream,
+    /// Who is asking.
+    pub identity: Identity,
+    /// What this process keeps.
+    pub memory: Memory,
+    /// What a route leaves out.
+    pub defaults: Defaults,
+    /// What holds for which paths; the most specific pattern wins.
+    pub route: Vec<Route>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Server {
+    /// Where clients connect.
+    pub listen: String,
+    /// Where metrics and health are; "off" to have none.
+    pub admin: String,
+    /// The bearer token of the admin listener; required unless that listens on loopback.
+    pub admin_token: Option<Hidden>,
+    /// Threads that serve; 0 is one a core.
+    pub workers: u32,
+    /// Connections that clients may have open.
+    pub max_connections: u32,
+    /// Longest time from a request's first byte to the end of its head.
+    pub header_timeout: Period,
+    /// Longest time a client's connection may be idle between requests; longer than that of a load balancer before it.
+    pub idle_timeout: Period,
+    /// Longest silence while a client sends a body, or takes one.
+    pub body_timeout: Period,
+    /// How long a shutdown waits for what was begun.
+    pub drain_timeout: Period,
+    /// Addresses and networks of the proxies whose X-Forwarded-* and Forwarded are believed.
+    pub trusted_proxies: Vec<String>,
+    /// Adds the key to Cache-Status, and Server-Timing to every answer.
+    pub debug: bool,
+}
+
+/// `[upstream]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Upstream {
+    /// Where the API is, with a path to put before every request's path or none; required.
+    pub url: Option<String>,
+    /// The Host the API is told, which is the client's ("client") or the one in url ("upstream").
+    pub host: HostField,
+    /// A PEM file of certificates to trust instead of the system's.
+    pub ca: Option<String>,
+    /// Longest time to a connection, with name lookup and TLS.
+    pub connect_timeout: Period,
+    /// Longest time to the response head.
+    pub response_timeout: Period,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Period,
+    /// Longest silence inside a response body.
+    pub body_timeout: Period,
+    /// Unused connections that are kept.
+    pub max_idle: u32,
+    /// Requests under way at once; the rest waits in a queue.
+    pub max_in_flight: u32,
+    /// Requests that may wait in that queue.
+    pub queue: u32,
+    /// How long a request may wait in that queue.
+    pub queue_timeout: Period,
+    /// Tries after the first, of safe methods and after connection failures only.
+    pub retries: u32,
+}
+
+/// `[identity]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Identity {
+    /// Where a request may bear a credential; the order is the precedence.
+    pub credentials: Vec<String>,
+    /// The secret that keys are made with, so that nobody who reads a key can try credentials against it.
+    pub key_secret: Option<Hidden>,
+}
+
+/// `[memory]`
+#[expect(clippy::struct_field_names, reason = "the keys are called so")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Memory {
+    /// Bytes of all kept answers together, with what they cost beside their bodies.
+    pub max_size: Size,
+    /// Bytes of one answer's body; a longer one is passed on without being kept.
+    pub max_object: Size,
+    /// Bytes of the bodies that are coming in to be kept; past it answers are passed on without being kept.
+    pub max_filling: Size,
+}
+
+/// `[defaults]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Defaults {
+    /// How long an answer is fresh where the upstream says nothing; 0s is only what the upstream's own headers allow.
+    pub ttl: Period,
+    /// How long a 404, 410 or the like is fresh where the upstream says nothing.
+    pub negative_ttl: Period,
+    /// By how much a lifetime that a route gave may be shortened, so that not everything ends at once.
+    pub jitter: Percent,
+}
+
+/// `[[route]]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Route {
+    /// What people, logs and metrics call it; required.
+    pub name: Option<String>,
+    /// Which paths, where {x} is one segment and {*rest} the tail; required.
+    pub r#match: Option<String>,
+    /// The methods that may be answered from the cache.
+    pub methods: Vec<String>,
+    /// Whether answers are cached ("cache") or every request is passed on ("pass").
+    pub mode: Mode,
+    /// How long an answer is fresh where the upstream says nothing; left out, what [defaults] says.
+    pub ttl: Option<Period>,
+    /// How long a 404, 410 or the like is fresh where the upstream says nothing; left out, what [defaults] says.
+    pub negative_ttl: Option<Period>,
+    /// By how much those lifetimes may be shortened; left out, what [defaults] says.
+    pub jitter: Option<Percent>,
+    /// Whether the route's ttl holds whatever the upstream says.
+    pub r#override: bool,
+    /// Who shares an answer: "auto" gives each credential its own, "identity" also passes requests without one, "shared" ignores credentials.
+    pub scope: Scope,
+    /// What tells one request from another, beside method, host and path.
+    pub key: Key,
+    /// Who shares one fetch from the upstream: nobody ("off") or all who ask this instance ("instance").
+    pub coalesce: Coalesce,
+}
+
+/// `key` of a route
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Key {
+    /// The only query parameters that count; left out, all of them.
+    pub query: Option<Vec<String>>,
+    /// Query parameters that do not count; a * at the end stands for any ending.
+    pub ignore_query: Vec<String>,
+    /// Request headers that count.
+    pub headers: Vec<String>,
+    /// Cookies that count.
+    pub cookies: Vec<String>,
+    /// What of the request's body counts, which is nothing ("none").
+    pub body: Body,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            admin: "127.0.0.1:8081".into(),
+            admin_token: None,
+            workers: 0,
+            max_connections: 20_000,
+            header_timeout: Period::secs(10),
+            idle_timeout: Period::secs(75),
+            body_timeout: Period::secs(30),
+            drain_timeout: Period::secs(30),
+            trusted_proxies: Vec::new(),
+            debug: false,
+        }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            url: None,
+            host: HostField::Client,
+            ca: None,
+            connect_timeout: Period::secs(3),
+            response_timeout: Period::secs(30),
+            idle_timeout: Period::secs(30),
+            body_timeout: Period::secs(30),
+            max_idle: 20,
+            max_in_flight: 64,
+            queue: 1024,
+            queue_timeout: Period::secs(5),
+            retries: 1,
+        }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            credentials: ["header:authorization", "cookie:session", "query:token"].map(String::from).into(),
+            key_secret: None,
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { max_size: Size(256_000_000), max_object: Size(8_000_000), max_filling: Size(64_000_000) }
+    }
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { ttl: Period::ZERO, negative_ttl: Period::ZERO, jitter: Percent(0.05) }
+    }
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self {
+            name: None,
+            r#match: None,
+            methods: ["GET", "HEAD"].map(String::from).into(),
+            mode: Mode::Cache,
+            ttl: None,
+            negative_ttl: None,
+            jitter: None,
+            r#override: false,
+            scope: Scope::Auto,
+            key: Key::default(),
+            coalesce: Coalesce::Instance,
+        }
+    }
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self {
+            query: None,
+            ignore_query: Vec::new(),
+            headers: Vec::new(),
+            cookies: Vec::new(),
+            body: Body::Ignored,
+        }
+    }
+}

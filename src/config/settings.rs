@@ -1,0 +1,28 @@
+//! `Settings`: what the rest of the program sees of the configuration.
+//!
+//! Each module below owns its part. Invariant: none of it holds a value that `check` would refuse, so nobody checks again.
+
+use crate::{proxy, server, store, upstream};
+
+/// All that a process needs to know, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How clients are served.
+    pub server: server::Settings,
+    /// Whose proxies' `X-Forwarded-*` and `Forwarded` are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Cache-Status with key, Server-Timing on every answer.
+    pub debug: bool,
+    /// What the admin listener wants to hear.
+    pub admin_token: Option<proxy::identity::Secret>,
+    /// The API.
+    pub upstream: upstream::Settings,
+    /// Who is asking.
+    pub identity: proxy::identity::Settings,
+    /// How much is kept.
+    pub memory: store::Settings,
+    /// In the order of the file.
+    pub routes: Vec<proxy::route::Route>,
+    /// For requests that none of those matches.
+    pub unrouted: proxy::route::Route,
+}
