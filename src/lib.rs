@@ -39,3 +39,12 @@ pub mod server;
 
 /// What was written → what it means.
 pub mod config;
+
+/// Builds it all, runs it, drains it.
+pub mod app;
+
+/// A slow API to try it on.
+pub mod demo;
+
+/// What is typed.
+pub mod cli;
