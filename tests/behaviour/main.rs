@@ -1,0 +1,29 @@
+//! The proxy as clients and upstreams see it: everything between two pipes, in memory, with the clock paused.
+//!
+//! `world` builds it; each other file is one kind of behaviour, and `scenarios` runs the files in `tests/scenarios`. No socket
+//! and no real time in here: a test that waits for thirty seconds takes none.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in a test a failure is the message"
+)]
+
+mod body;
+mod client;
+mod origin;
+mod world;
+
+mod coalescing;
+mod drain;
+mod errors;
+mod forward;
+mod identities;
+mod limits;
+mod outage;
+mod parting;
+mod scenario;
+mod scenarios;
+mod streaming;
+mod upgrade;
+mod waiting;

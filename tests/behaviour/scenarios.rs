@@ -1,0 +1,148 @@
+//! Runs every file in `tests/scenarios`, over HTTP/1 and over HTTP/2.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use http::HeaderMap;
+
+use crate::client::{Answer, Transport, ask};
+use crate::origin::reply;
+use crate::scenario::{Exchange, Fault, Message, Scenario, Step};
+use crate::world::{World, pass_seconds};
+
+#[tokio::test(start_paused = true)]
+async fn each_scenario_holds_over_http1() {
+    run_all(Transport::Http1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_scenario_holds_over_http2() {
+    run_all(Transport::Http2).await;
+}
+
+async fn run_all(transport: Transport) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    collect(&root.join("tests/scenarios"), &mut files);
+    files.sort();
+    assert!(files.len() > 30, "only {} scenarios were found", files.len());
+    let mut faults = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let name = file.strip_prefix(root).unwrap_or(&file);
+        match Scenario::parse(name, &text) {
+            Err(fault) => faults.push(fault.to_string()),
+            Ok(scenario) => {
+                let failed = run(&scenario, transport).await;
+                faults.extend(failed.iter().map(|fault| format!("{fault}\n    in: {}", scenario.title)));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "over {transport:?}:\n{}", faults.join("\n"));
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+/// All that did not hold in the first step that did not.
+async fn run(scenario: &Scenario, transport: Transport) -> Vec<Fault> {
+    let world = World::over(transport, &scenario.config);
+    // What each request that is answered from the script must come with.
+    let mut wanted: Vec<(&str, &Message)> = Vec::new();
+    let mut checked = 0;
+    for (place, step) in &scenario.steps {
+        let mut wrong = match step {
+            Step::Advance(seconds) => {
+                pass_seconds(*seconds).await;
+                Vec::new()
+            }
+            Step::Origin(exchange) => {
+                wanted.push((&exchange.target, &exchange.request));
+                world.origin.on(&exchange.target, answer_of(exchange));
+                Vec::new()
+            }
+            Step::OriginWasAsked(count) if world.origin.count() == *count => Vec::new(),
+            Step::OriginWasAsked(_) => vec![format!("the origin was asked {}", world.origin.count())],
+            Step::Client(exchange) => client(&world, exchange).await,
+        };
+        for asked in world.origin.asked().iter().skip(checked) {
+            checked += 1;
+            if let Some(at) = wanted.iter().position(|(target, _)| *target == asked.target) {
+                let (_, message) = wanted.remove(at);
+                wrong.extend(unlike(message, &asked.headers, "the origin was asked with"));
+            }
+        }
+        wrong.extend(
+            world.origin.unexpected().iter().map(|asked| format!("unexpected at the origin: {asked}")),
+        );
+        if !wrong.is_empty() {
+            // Said here with its place; the world's end would only say it again.
+            std::mem::forget(world);
+            return wrong.into_iter().map(|what| Fault { place: place.clone(), what }).collect();
+        }
+    }
+    Vec::new()
+}
+
+fn answer_of(exchange: &Exchange) -> crate::origin::Reply {
+    let fields = exchange.answer.fields.iter();
+    let reply = fields.fold(reply(exchange.status), |reply, (name, value)| reply.header(name, value));
+    reply.body(exchange.answer.text())
+}
+
+async fn client(world: &World, exchange: &Exchange) -> Vec<String> {
+    let mut request = ask(exchange.method.as_deref().unwrap_or("GET"), &exchange.target);
+    for (name, value) in &exchange.request.fields {
+        request = request.header(name, value);
+    }
+    if !exchange.request.body.is_empty() {
+        request = request.body(exchange.request.text());
+    }
+    match world.try_ask(request).await {
+        Err(error) => vec![format!("no whole answer: {error}")],
+        Ok(answer) => differences(exchange, &answer),
+    }
+}
+
+fn differences(exchange: &Exchange, answer: &Answer) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if answer.status != exchange.status {
+        wrong.push(format!("the status is {}", answer.status));
+    }
+    wrong.extend(unlike(&exchange.answer, &answer.headers, "the answer has"));
+    let expected = exchange.answer.text();
+    if expected != "*" && expected.as_bytes() != answer.body {
+        wrong.push(format!("the body is {:?}", String::from_utf8_lossy(&answer.body)));
+    }
+    wrong
+}
+
+/// What is told of these fields and does not hold.
+fn unlike(message: &Message, headers: &HeaderMap, which: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let values = |name: &str| -> Vec<String> {
+        let all = headers.get_all(name).iter();
+        all.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    };
+    for (name, expected) in &message.fields {
+        let found = values(name);
+        if found != [expected.as_str()] {
+            wrong.push(format!("{which} {name}: {found:?}"));
+        }
+    }
+    for name in &message.absent {
+        let found = values(name);
+        if !found.is_empty() {
+            wrong.push(format!("{which} {name}: {found:?}"));
+        }
+    }
+    wrong
+}

@@ -1,0 +1,211 @@
+//! The world of one test: client ─pipe─ proxy ─pipe─ scripted origin, on a clock that only moves when everybody waits.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::clock::Clock;
+use larder::config::{self, Settings, Sources};
+use larder::proxy::{Hold, Peer, Proxy};
+use larder::server::drain::{self, Drain, Drainer};
+use larder::server::{self, Ended};
+use larder::telemetry::Telemetry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc;
+
+use crate::client::{Answer, Ask, Client, Opened, Transport, Waiting, get};
+use crate::origin::{Origin, PIPE_BYTES};
+
+/// A proxy with a configuration of its own, and the origin behind it.
+pub(crate) struct World {
+    /// What the proxy finds upstream.
+    pub(crate) origin: Origin,
+    /// What it counts.
+    pub(crate) telemetry: Arc<Telemetry>,
+    proxy: Arc<Proxy<Origin>>,
+    settings: Settings,
+    transport: Transport,
+    peer: IpAddr,
+    drain: Drain,
+    drainer: Option<Drainer>,
+}
+
+/// How a connection's serving ended, once it has.
+pub(crate) type Ending = mpsc::UnboundedReceiver<Ended>;
+
+/// Where clients come from (RFC 5737: nobody has this address).
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+/// Runs until everybody waits: on a paused clock a timer fires only when no task can go on.
+pub(crate) async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// Lets time pass; all timers on the way fire in their order.
+pub(crate) async fn pass(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// The same in seconds.
+pub(crate) async fn pass_seconds(seconds: u64) {
+    pass(Duration::from_secs(seconds)).await;
+}
+
+impl World {
+    /// With this configuration, and clients that speak HTTP/1.1.
+    pub(crate) fn new(config: &str) -> Self {
+        Self::over(Transport::Http1, config)
+    }
+
+    /// With clients that speak so.
+    pub(crate) fn over(transport: Transport, config: &str) -> Self {
+        let settings = settings(config);
+        let telemetry = larder::app::telemetry(&settings);
+        let origin = Origin::new();
+        let (clock, counts) = (Clock::simulated(), Arc::clone(&telemetry));
+        let proxy = larder::app::assemble(&settings, clock, counts, origin.clone()).unwrap();
+        let (drainer, drain) = drain::pair();
+        let drainer = Some(drainer);
+        Self { origin, telemetry, proxy, settings, transport, peer: CLIENT, drain, drainer }
+    }
+
+    /// With clients from there.
+    pub(crate) fn with_clients_at(mut self, address: &str) -> Self {
+        self.peer = address.parse().unwrap();
+        self
+    }
+
+    /// A client's end of a new connection, for every byte on it; and how it ended.
+    pub(crate) fn raw(&self) -> (DuplexStream, Ending) {
+        let (near, far) = duplex(PIPE_BYTES);
+        let (proxy, peer) = (Arc::clone(&self.proxy), Peer { address: self.peer, scheme: "http" });
+        let answer = move |request| {
+            let proxy = Arc::clone(&proxy);
+            async move { proxy.answer(request, peer).await }
+        };
+        let (limits, drain) = (self.settings.server.limits, self.drain.clone());
+        let hold = Hold(Arc::new(self.drain.clone()));
+        let (end, ending) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let ended = server::serve(far, limits, drain, hold, answer).await;
+            let _ = end.send(ended);
+        });
+        (near, ending)
+    }
+
+    /// A new connection.
+    pub(crate) async fn connect(&self) -> Client {
+        Client::connect(self.transport, self.raw().0).await
+    }
+
+    /// The whole answer to this request, on a connection of its own.
+    pub(crate) async fn ask(&self, ask: Ask) -> Answer {
+        self.try_ask(ask).await.expect("the answer broke off")
+    }
+
+    /// The same for one that may break off.
+    pub(crate) async fn try_ask(&self, ask: Ask) -> Result<Answer, hyper::Error> {
+        self.connect().await.ask(ask).await
+    }
+
+    /// The whole answer to a GET.
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.ask(get(target)).await
+    }
+
+    /// The head of the answer, and its body to be read.
+    pub(crate) async fn open(&self, ask: Ask) -> Opened {
+        self.connect().await.open(ask).await.unwrap()
+    }
+
+    /// Sends a request in a task of its own, and goes on when everybody waits.
+    pub(crate) async fn begin(&self, ask: Ask) -> Waiting {
+        let mut client = self.connect().await;
+        let waiting = Waiting::new(tokio::spawn(async move { client.ask(ask).await }));
+        settle().await;
+        waiting
+    }
+
+    /// As many GETs at once.
+    pub(crate) async fn begin_many(&self, count: usize, target: &str) -> Vec<Waiting> {
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut client = self.connect().await;
+            let ask = get(target);
+            all.push(Waiting::new(tokio::spawn(async move { client.ask(ask).await })));
+        }
+        settle().await;
+        all
+    }
+
+    /// Begins the end, and waits for it; false if something had to be cut off.
+    pub(crate) fn finish(&mut self, limit: Duration) -> tokio::task::JoinHandle<bool> {
+        let drainer = self.drainer.take().unwrap();
+        // Ours would be waited for too.
+        (_, self.drain) = drain::pair();
+        tokio::spawn(drainer.finish(limit))
+    }
+}
+
+/// A request that nobody had scripted is a failure, also where the test does not look.
+impl Drop for World {
+    fn drop(&mut self) {
+        let unexpected = self.origin.unexpected();
+        assert!(
+            unexpected.is_empty() || std::thread::panicking(),
+            "nobody told the origin what to answer: {unexpected:?}"
+        );
+    }
+}
+
+/// What this configuration means. The upstream is the scripted one, and lifetimes are not shortened, unless it says otherwise.
+fn settings(config: &str) -> Settings {
+    let said = |line: &str| config.lines().any(|each| each.trim_start().starts_with(line));
+    let mut flags = Vec::new();
+    if !said("upstream.url =") {
+        flags.push(("upstream.url".to_owned(), "http://origin.test".to_owned()));
+    }
+    if !said("jitter =") {
+        flags.push(("defaults.jitter".to_owned(), "0%".to_owned()));
+    }
+    let sources = Sources { flags, ..Sources::default() };
+    match config::load_text(Path::new("test.toml"), config, &sources) {
+        Ok(loaded) => loaded.settings,
+        Err(mistakes) => panic!("{mistakes}"),
+    }
+}
+
+/// Writes it all, and reads what comes back until nothing more does.
+pub(crate) async fn say(stream: &mut DuplexStream, bytes: &[u8]) -> String {
+    stream.write_all(bytes).await.unwrap();
+    heard(stream).await
+}
+
+/// What comes until nothing more does, or the other side closes.
+pub(crate) async fn heard(stream: &mut DuplexStream) -> String {
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        tokio::select! {
+            biased;
+            read = stream.read(&mut buffer) => match read {
+                Ok(0) | Err(_) => break,
+                Ok(read) => all.extend_from_slice(&buffer[..read]),
+            },
+            () = settle() => break,
+        }
+    }
+    String::from_utf8(all).unwrap()
+}
+
+/// Whether the other side has closed, after all that it still had to say.
+pub(crate) async fn is_closed(stream: &mut DuplexStream) -> bool {
+    heard(stream).await;
+    let mut byte = [0];
+    tokio::select! {
+        biased;
+        read = stream.read(&mut byte) => matches!(read, Ok(0) | Err(_)),
+        () = settle() => false,
+    }
+}
