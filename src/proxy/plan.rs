@@ -213,7 +213,7 @@ pub(super) fn gather<'i>(
     builder.part(Part::Path, wanted.path.as_bytes());
     query::feed(wanted.query, &route.key, identity.params(), &mut builder)
         .map_err(PassReason::AmbiguousQuery)?;
-    feed_headers(wanted.headers, route, identity, &mut builder);
+    feed_headers(wanted, route, identity, &mut builder);
     if names.forwarded {
         feed_forwarded(wanted, route, identity, &mut builder);
     }
@@ -305,11 +305,16 @@ fn check_alias(name: &str, route: &Route, identity: &Identity) -> Result<(), Pas
 }
 
 /// The name is a part even where the header is absent, so absent and empty differ by the value.
-fn feed_headers(headers: &HeaderMap, route: &Route, identity: &Identity, into: &mut KeyBuilder) {
+fn feed_headers(wanted: &Wanted<'_>, route: &Route, identity: &Identity, into: &mut KeyBuilder) {
     for name in &route.key.headers {
         into.part(Part::HeaderName, name.as_str().as_bytes());
+        // The upstream does not get these from who is not trusted: to it they are absent.
+        let is_dropped = is_forwarded(name) || name == "x-forwarded-for" || *name == http::header::FORWARDED;
+        if is_dropped && !wanted.trusted {
+            continue;
+        }
         let secret = identity.guards_header(name);
-        for value in headers.get_all(name) {
+        for value in wanted.headers.get_all(name) {
             add(into, Part::HeaderValue, value.as_bytes(), secret);
         }
     }
@@ -981,5 +986,30 @@ mod tests {
             prop_assert_eq!(one.1 == other.1, alike);
             prop_assert_eq!(one.0 == other.0, alike);
         }
+    }
+
+    #[test]
+    fn what_a_stranger_says_of_itself_is_not_what_a_trusted_proxy_says() {
+        let mut r = route("r", "/{*rest}");
+        r.key.headers = vec![HeaderName::from_static("x-forwarded-user")];
+        let routes = routes(vec![r]);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-user", HeaderValue::from_static("alice"));
+        let at = |trusted| {
+            let wanted = Wanted {
+                method: &Method::GET,
+                scheme: "http",
+                authority: "a",
+                forwarded_host: None,
+                trusted,
+                path: "/x",
+                query: None,
+                headers: &headers,
+                has_body: false,
+                upgrade: false,
+            };
+            plan(&wanted, &routes, &identity(true)).plan
+        };
+        assert_ne!(at(true), at(false));
     }
 }
