@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::UPGRADE;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use super::Limits;
@@ -83,8 +84,12 @@ where
             request.extensions_mut().insert(hold.clone());
         }
         let answering = answer(request);
+        let noted = Arc::clone(&noted);
         async move {
             let response = answering.await;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                noted.switched();
+            }
             Ok::<_, std::convert::Infallible>(response.map(|body| Busy {
                 body,
                 turn: None,
@@ -167,13 +172,12 @@ where
                 shut_down(connection.as_mut());
             }
             Woken::Tick => {
-                let pulse = vitals.tick();
-                // Told to go, and nothing is under way: an HTTP/2 client may never say that it has heard.
-                if draining && pulse.active == 0 && (!whole_heads || pulse.read_bytes == pulse.read_at_begin)
-                {
+                let judgement = vigil.judge(vitals.tick(), Instant::now(), &limits, whole_heads);
+                // Told to go, and with nothing to wait for: an HTTP/2 client may never say that it has heard.
+                if draining && vigil.is_at_rest() {
                     return Ended::Well;
                 }
-                match vigil.judge(pulse, Instant::now(), &limits, whole_heads) {
+                match judgement {
                     Judgement::LetBe => {}
                     Judgement::Idle if !draining => {
                         draining = true;
@@ -200,7 +204,8 @@ async fn wake<C: Future<Output = Result<(), E>>, E>(
     draining: bool,
 ) -> Woken<E> {
     let mut waiting = drain.clone();
-    let mut begun = pin!(waiting.begun());
+    // Unconstrained: a connection that has just used up the task's budget would leave both of them unasked.
+    let mut begun = pin!(unconstrained(waiting.begun()));
     let mut is_asked = false;
     poll_fn(|context| {
         if let Poll::Ready(ended) = connection.as_mut().poll(context) {
@@ -211,6 +216,7 @@ async fn wake<C: Future<Output = Result<(), E>>, E>(
         } else {
             is_asked = true;
             // Ready or not, they wake this task when they are; the looks below tell.
+            let mut tick = pin!(unconstrained(tick.as_mut()));
             let _ = (begun.as_mut().poll(context), tick.as_mut().poll(context));
             drain.has_begun()
         };
@@ -331,5 +337,153 @@ mod tests {
                 assert_eq!(line, format!("HTTP/1.1 {expected}"), "{kilobytes} KiB, {first_bytes} first");
             }
         }
+    }
+
+    fn begin_serve(far: tokio::io::DuplexStream, limits: Limits, body: Bytes) -> drain::Drainer {
+        let (drainer, drain) = drain::pair();
+        let hold = Hold(Arc::new(drain.clone()));
+        let answer = move |_| {
+            let body = body.clone();
+            async move { Response::new(Full::new(body)) }
+        };
+        tokio::spawn(serve(far, limits, drain, hold, answer));
+        drainer
+    }
+
+    async fn pipelined(first: &[u8], second: &[u8]) -> usize {
+        let (mut near, far) = tokio::io::duplex(1024 * 1024);
+        let _d = begin_serve(far, LIMITS, Bytes::from_static(b"one"));
+        near.write_all(first).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let _ = near.write_all(second).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut text = vec![0; 100_000];
+        let n = near.read(&mut text).await.unwrap();
+        String::from_utf8_lossy(&text[..n]).matches("HTTP/1.1 200").count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pipelined_head_may_be_cut_between_cr_and_lf() {
+        let a = b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nhost: a\r";
+        assert_eq!(pipelined(a, b"\n\r\n").await, 2, "split between cr and lf");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_pipelined_head_may_be_cut_before_its_last_line_and_its_body_is_no_head() {
+        let a = b"GET / HTTP/1.1\r\nhost: a\r\n\r\nPOST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n";
+        assert_eq!(pipelined(a, b"\r\na\nb\n").await, 2, "body scanned");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_protocol_has_no_lines() {
+        let (mut near, far) = tokio::io::duplex(1024 * 1024);
+        let (_drainer, drain) = drain::pair();
+        let hold = Hold(Arc::new(drain.clone()));
+        let answer = |mut r: Request<Incoming>| async move {
+            let on = hyper::upgrade::on(&mut r);
+            tokio::spawn(async move {
+                let mut io = TokioIo::new(on.await.unwrap());
+                let mut b = [0; 100];
+                loop {
+                    let n = match io.read(&mut b).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(n) => n,
+                    };
+                    io.write_all(&b[..n]).await.unwrap();
+                }
+            });
+            Response::builder()
+                .status(101)
+                .header("upgrade", "x")
+                .header("connection", "upgrade")
+                .body(Full::new(Bytes::new()))
+                .unwrap()
+        };
+        tokio::spawn(serve(far, LIMITS, drain, hold, answer));
+        near.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut b = [0; 1000];
+        let n = near.read(&mut b).await.unwrap();
+        assert!(b[..n].starts_with(b"HTTP/1.1 101"));
+        near.write_all(b"hello\nworld").await.unwrap();
+        let n = near.read(&mut b).await.unwrap();
+        assert_eq!(&b[..n], b"hello\nworld");
+    }
+
+    /// A slow client of a kept (single frame) body when everything ends.
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_lets_a_slow_client_take_what_was_written_for_it() {
+        let (mut near, far) = tokio::io::duplex(64 * 1024);
+        let d = begin_serve(far, LIMITS, Bytes::from(vec![b'x'; 1_000_000]));
+        near.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::spawn(d.finish(Duration::from_secs(100)));
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        let mut all = Vec::new();
+        let _ = near.read_to_end(&mut all).await;
+        assert!(all.len() > 1_000_000, "got {}", all.len());
+    }
+
+    async fn idle_goes(hungry: bool) -> bool {
+        let (drainer, drain) = drain::pair();
+        let vitals = Arc::<Vitals>::default();
+        let task = tokio::spawn(async move {
+            let mut first = hungry;
+            let connection = poll_fn(move |context: &mut Context<'_>| {
+                if first {
+                    first = false;
+                    // As a connection that reads or writes a lot at once.
+                    loop {
+                        let mut c = pin!(tokio::task::consume_budget());
+                        if c.as_mut().poll(context).is_pending() {
+                            break;
+                        }
+                    }
+                }
+                Poll::<Result<(), ()>>::Pending
+            });
+            watch(connection, |_| (), &vitals, LIMITS, drain, true).await
+        });
+        let went = tokio::time::timeout(Duration::from_secs(500), task).await.is_ok();
+        drop(drainer);
+        went
+    }
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_goes() {
+        assert!(idle_goes(false).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_goes_also_if_it_was_busy_when_its_timer_was_set() {
+        assert!(idle_goes(true).await);
+    }
+
+    /// HTTP/2: one kept body, taken steadily but slowly, longer than `idle_timeout`.
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_client_that_takes_its_answer_slowly_is_not_idle() {
+        use http_body_util::{BodyExt, Empty};
+        let limits =
+            Limits { header_timeout: LIMIT, idle_timeout: Duration::from_secs(20), body_timeout: LIMIT };
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let _d = begin_serve(far, limits, Bytes::from(vec![b'x'; 1_000_000]));
+        let (mut send, conn) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(16_384)
+            .handshake(TokioIo::new(near))
+            .await
+            .unwrap();
+        tokio::spawn(conn);
+        let r =
+            send.send_request(Request::get("http://a/").body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+        let mut body = r.into_body();
+        let mut got = 0;
+        while let Some(f) = body.frame().await {
+            match f {
+                Ok(f) => got += f.into_data().map_or(0, |d| d.len()),
+                Err(e) => panic!("{e:?} after {got}"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(got, 1_000_000);
     }
 }

@@ -33,6 +33,8 @@ pub struct Vitals {
     written_bytes: AtomicU64,
     /// The client takes nothing at the moment.
     write_blocked: AtomicBool,
+    /// Another protocol has taken over.
+    has_switched: AtomicBool,
     /// Answers in pieces, on HTTP/2; each until its body is gone.
     turns: Mutex<Vec<Arc<AtomicU32>>>,
 }
@@ -96,6 +98,11 @@ impl Vitals {
             write_blocked: self.write_blocked.load(Relaxed),
             untaken_ticks: self.tick_turns(),
         }
+    }
+
+    /// What comes now is no HTTP any more.
+    pub fn switched(&self) {
+        self.has_switched.store(true, Relaxed);
     }
 
     fn tick_turns(&self) -> u32 {
@@ -176,12 +183,16 @@ impl<IO> Socket<IO> {
     /// the head of one that has to wait: that one is left to the parser.
     fn check(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(lines) = &mut self.lines else { return Ok(()) };
-        if bytes.is_empty() || self.vitals.active.load(Relaxed) > 0 {
+        if bytes.is_empty() || self.vitals.has_switched.load(Relaxed) {
+            return Ok(());
+        }
+        if self.vitals.active.load(Relaxed) > 0 {
+            lines.go_by();
             return Ok(());
         }
         let begun = self.vitals.begun.load(Relaxed);
         if begun != self.lines_after {
-            *lines = HeadLines::default();
+            *lines = lines.next();
             self.lines_after = begun;
         }
         if lines.accept(bytes) { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }

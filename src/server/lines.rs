@@ -9,36 +9,69 @@
 /// One head, as it comes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadLines {
+    stage: Stage,
     /// Bytes of the line so far.
     line_bytes: usize,
-    /// Its last byte is a CR.
-    after_cr: bool,
-    /// A line with something in it has come; empty ones before it are allowed (RFC 9112, 2.2).
-    began: bool,
-    /// The empty line that ends the head has come.
-    over: bool,
+    /// The last of them.
+    last: u8,
+    /// Something came behind it that may be the beginning of the next.
+    has_more: bool,
+    /// It may have begun in what was not looked at.
+    is_late: bool,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Nothing but empty lines, which are allowed there (RFC 9112, 2.2).
+    #[default]
+    Before,
+    /// A line with something in it has come.
+    Within,
+    /// The empty line that ends it has come.
+    Over,
 }
 
 impl HeadLines {
+    /// The next head. If it may have begun already, what comes first of it may be any part of a line.
+    #[must_use]
+    pub fn next(self) -> Self {
+        let stage = if self.has_more { Stage::Within } else { Stage::Before };
+        Self { stage, is_late: self.has_more, ..Self::default() }
+    }
+
+    /// Something comes that is not looked at.
+    pub fn go_by(&mut self) {
+        self.has_more = true;
+    }
+
     /// Reads on; false if a line ends with a bare LF.
     pub fn accept(&mut self, mut bytes: &[u8]) -> bool {
-        while !self.over {
+        // The CR may be in what was not looked at: this head is left to the parser.
+        if std::mem::take(&mut self.is_late) && bytes.first() == Some(&b'\n') {
+            self.stage = Stage::Over;
+        }
+        while self.stage != Stage::Over {
             let Some(at) = memchr::memchr(b'\n', bytes) else {
                 self.line_bytes += bytes.len();
-                self.after_cr = bytes.last().map_or(self.after_cr, |last| *last == b'\r');
+                self.last = bytes.last().copied().unwrap_or(self.last);
                 return true;
             };
-            let after_cr = if at == 0 { self.after_cr } else { bytes[at - 1] == b'\r' };
-            if !after_cr {
+            let before = if at == 0 { self.last } else { bytes[at - 1] };
+            if before != b'\r' {
                 return false;
             }
             let is_empty = self.line_bytes + at == 1;
-            self.over = is_empty && self.began;
-            self.began |= !is_empty;
+            self.stage = match (self.stage, is_empty) {
+                (Stage::Before, true) => Stage::Before,
+                (_, true) => Stage::Over,
+                (_, false) => Stage::Within,
+            };
             self.line_bytes = 0;
-            self.after_cr = false;
+            self.last = b'\n';
             bytes = &bytes[at + 1..];
         }
+        self.has_more |= !bytes.is_empty();
         true
     }
 }

@@ -17,7 +17,12 @@ pub struct Vigil {
     state: State,
     /// Since when it has been in that state without a change.
     since: Instant,
+    /// Some of an answer went out since the last look.
+    is_writing: bool,
 }
+
+/// More than pings and their like come to between two looks, and less than any answer.
+const CHATTER_BYTES: u64 = 512;
 
 /// What is to be done with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +50,19 @@ enum State {
 impl Vigil {
     /// From now on.
     pub fn new(now: Instant) -> Self {
-        Self { last: Pulse::default(), state: State::Idle, since: now }
+        Self { last: Pulse::default(), state: State::Idle, since: now, is_writing: false }
     }
 
-    /// How it stands now, an `interval` after the last time. `whole_heads`: the protocol is one where bytes between requests can only be a head (HTTP/1).
+    /// How it stands now, an `interval` after the last time. `whole_heads`: the protocol is one where bytes between requests can
+    /// only be a head (HTTP/1).
     pub fn judge(&mut self, pulse: Pulse, now: Instant, limits: &Limits, whole_heads: bool) -> Judgement {
         let state = state(&pulse, whole_heads);
+        self.is_writing = pulse.written_bytes.saturating_sub(self.last.written_bytes) > CHATTER_BYTES;
         let moved = match state {
-            State::Idle | State::Answering => pulse.begun != self.last.begun || state != self.state,
+            // On HTTP/2 an answer that is all given to the protocol may still be on its way.
+            State::Idle | State::Answering => {
+                pulse.begun != self.last.begun || self.is_writing || state != self.state
+            }
             // More bytes of the same head do not make it come in time: trickling is what slow attackers do.
             State::Head => state != self.state || pulse.begun != self.last.begun,
             State::Blocked => state != self.state || pulse.written_bytes != self.last.written_bytes,
@@ -73,6 +83,11 @@ impl Vigil {
             State::Blocked if lasted >= limits.body_timeout => Judgement::Stuck,
             _ => Judgement::LetBe,
         }
+    }
+
+    /// Nothing was under way at the last look, nor on its way out.
+    pub fn is_at_rest(&self) -> bool {
+        self.state == State::Idle && !self.is_writing
     }
 }
 
