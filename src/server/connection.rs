@@ -322,11 +322,16 @@ mod tests {
         let head = format!("{start}{}{end}", "x".repeat(head_bytes - start.len() - end.len()));
         let (first, rest) = head.as_bytes().split_at(first_bytes);
         near.write_all(first).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        settle().await;
         near.write_all(rest).await.unwrap();
         let mut line = [0; 12];
         near.read_exact(&mut line).await.unwrap();
         String::from_utf8(line.to_vec()).unwrap()
+    }
+
+    /// Runs until everybody waits: on a paused clock a timer fires only when no task can go on.
+    async fn settle() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -354,9 +359,9 @@ mod tests {
         let (mut near, far) = tokio::io::duplex(1024 * 1024);
         let _d = begin_serve(far, LIMITS, Bytes::from_static(b"one"));
         near.write_all(first).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        settle().await;
         let _ = near.write_all(second).await;
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        settle().await;
         let mut text = vec![0; 100_000];
         let n = near.read(&mut text).await.unwrap();
         String::from_utf8_lossy(&text[..n]).matches("HTTP/1.1 200").count()
@@ -402,7 +407,7 @@ mod tests {
         near.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
             .await
             .unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        settle().await;
         let mut b = [0; 1000];
         let n = near.read(&mut b).await.unwrap();
         assert!(b[..n].starts_with(b"HTTP/1.1 101"));
@@ -417,7 +422,7 @@ mod tests {
         let (mut near, far) = tokio::io::duplex(64 * 1024);
         let d = begin_serve(far, LIMITS, Bytes::from(vec![b'x'; 1_000_000]));
         near.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        settle().await;
         tokio::spawn(d.finish(Duration::from_secs(100)));
         tokio::time::sleep(Duration::from_secs(9)).await;
         let mut all = Vec::new();
