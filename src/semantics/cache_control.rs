@@ -2,7 +2,7 @@
 //!
 //! Invariant: reading can only err to the strict side. A prohibition counts wherever it stands and whatever argument
 //! it has; of a number given twice the stricter counts; a number that can't be read counts as the strictest one.
-//! Left out: `max-stale`, `must-understand`, `immutable` and the extensions of RFC 5861, which nothing here obeys.
+//! A permission (`public`, `max-stale`, a stale window) counts only if it is soundly written.
 
 use std::time::Duration;
 
@@ -24,6 +24,10 @@ pub struct RequestDirectives {
     pub max_age: Option<Duration>,
     /// How long the answer must still be fresh.
     pub min_fresh: Option<Duration>,
+    /// How far past its end it takes an answer.
+    pub max_stale: Option<Duration>,
+    /// How far past its end it takes one where the upstream fails (RFC 5861, 4).
+    pub stale_if_error: Option<Duration>,
 }
 
 /// What an upstream allows and forbids.
@@ -32,10 +36,14 @@ pub struct RequestDirectives {
 pub struct ResponseDirectives {
     /// It must not be kept.
     pub no_store: bool,
-    /// It must not be used again without asking; also where only some fields are named.
+    /// It must not be used again without asking.
     pub no_cache: bool,
-    /// It is for one user; also where only some fields are named.
+    /// These of its fields must not be used again without asking.
+    pub no_cache_fields: Vec<HeaderName>,
+    /// It is for one user.
     pub private: bool,
+    /// These of its fields are for one user.
+    pub private_fields: Vec<HeaderName>,
     /// It may be kept although the request bore `Authorization`.
     pub public: bool,
     /// Once stale it must not be used without asking; also allows keeping, as `public` does.
@@ -46,6 +54,14 @@ pub struct ResponseDirectives {
     pub s_maxage: Option<Duration>,
     /// How long it is fresh.
     pub max_age: Option<Duration>,
+    /// It may be kept only by who knows its status; who does need not heed `no-store`.
+    pub must_understand: bool,
+    /// While it is fresh it will not change (RFC 8246).
+    pub immutable: bool,
+    /// How far past its end it may be used while it is fetched anew (RFC 5861, 3).
+    pub stale_while_revalidate: Option<Duration>,
+    /// How far past its end it may be used where the upstream fails (RFC 5861, 4).
+    pub stale_if_error: Option<Duration>,
 }
 
 impl RequestDirectives {
@@ -65,6 +81,10 @@ impl RequestDirectives {
                 // Of two, the one that asks for more; one that can't be read asks for more than anything has.
                 let wanted = member.seconds().unwrap_or(Duration::from_secs(DELTA_SECONDS_MAX));
                 asked.min_fresh = Some(asked.min_fresh.map_or(wanted, |other| other.max(wanted)));
+            } else if member.is("max-stale") {
+                asked.max_stale = Some(permitted(asked.max_stale, &member));
+            } else if member.is("stale-if-error") {
+                asked.stale_if_error = Some(smaller(asked.stale_if_error, &member));
             }
         }
         // RFC 7234, 5.4: "When the Cache-Control header field is not present in a request, caches MUST consider the
@@ -82,29 +102,39 @@ impl ResponseDirectives {
     pub fn read(headers: &HeaderMap) -> Self {
         let mut said = Self::default();
         for member in members(headers, &CACHE_CONTROL) {
-            if member.is("no-store") {
-                said.no_store = true;
-            } else if member.is("no-cache") {
-                // RFC 9111, 5.2.2.4, of an argument that lists field names: "The qualified form of the directive is
-                // often handled by caches as if an unqualified no-cache directive was received".
-                said.no_cache = true;
-            } else if member.is("private") {
-                // RFC 9111, 5.2.2.7: "the qualified form of the directive is often handled by caches as if an
-                // unqualified private directive was received".
-                said.private = true;
-            } else if member.is("s-maxage") {
-                said.s_maxage = Some(smaller(said.s_maxage, &member));
-            } else if member.is("max-age") {
-                said.max_age = Some(smaller(said.max_age, &member));
-            } else if member.is_plainly("public") {
-                said.public = true;
-            } else if member.is_plainly("must-revalidate") {
-                said.must_revalidate = true;
-            } else if member.is("proxy-revalidate") {
-                said.proxy_revalidate = true;
-            }
+            said.take(&member);
         }
         said
+    }
+
+    fn take(&mut self, member: &Member<'_>) {
+        match &*member.name.to_ascii_lowercase() {
+            // RFC 9111, 5.2.2.4 and 5.2.2.7: with field names these are about those fields only. Names that can't be read
+            // may be any, so that the directive is about all.
+            b"no-cache" => match member.field_names() {
+                Some(names) => self.no_cache_fields.extend(names),
+                None => self.no_cache = true,
+            },
+            b"private" => match member.field_names() {
+                Some(names) => self.private_fields.extend(names),
+                None => self.private = true,
+            },
+            b"s-maxage" => self.s_maxage = Some(smaller(self.s_maxage, member)),
+            b"max-age" => self.max_age = Some(smaller(self.max_age, member)),
+            b"stale-while-revalidate" => {
+                self.stale_while_revalidate = Some(smaller(self.stale_while_revalidate, member));
+            }
+            b"stale-if-error" => self.stale_if_error = Some(smaller(self.stale_if_error, member)),
+            // Restricts staleness, and permits keeping: badly written it only restricts.
+            b"must-revalidate" if member.is_plain() => self.must_revalidate = true,
+            b"must-revalidate" | b"proxy-revalidate" => self.proxy_revalidate = true,
+            b"must-understand" if member.is_plain() => self.must_understand = true,
+            // Badly written, only the prohibition that goes with it is left.
+            b"must-understand" | b"no-store" => self.no_store = true,
+            b"public" if member.is_plain() => self.public = true,
+            b"immutable" if member.is_plain() => self.immutable = true,
+            _ => {}
+        }
     }
 }
 
@@ -121,6 +151,15 @@ fn smaller(before: Option<Duration>, member: &Member<'_>) -> Duration {
     // consider responses that have invalid freshness information (e.g., a max-age directive with non-integer content)
     // to be stale."
     let said = member.seconds().unwrap_or(Duration::ZERO);
+    before.map_or(said, |other| other.min(said))
+}
+
+/// The longest staleness this allows, or the one that came before, whichever is the less.
+fn permitted(before: Option<Duration>, member: &Member<'_>) -> Duration {
+    // RFC 9111, 5.2.1.2: "If a value is present, then the client is willing to accept a response that has exceeded its
+    // freshness lifetime by no more than the specified number of seconds. If no value is assigned to max-stale, then the
+    // client is willing to accept a stale response of any age."
+    let said = if member.is_plain() { Duration::MAX } else { member.seconds().unwrap_or(Duration::ZERO) };
     before.map_or(said, |other| other.min(said))
 }
 
@@ -162,9 +201,46 @@ mod tests {
             ),
             (
                 &["no-cache=\"set-cookie, x\", max-age=1"],
-                ResponseDirectives { no_cache: true, max_age: Some(seconds(1)), ..none.clone() },
+                ResponseDirectives {
+                    no_cache_fields: vec![
+                        HeaderName::from_static("set-cookie"),
+                        HeaderName::from_static("x"),
+                    ],
+                    max_age: Some(seconds(1)),
+                    ..none.clone()
+                },
             ),
-            (&["private=set-cookie"], ResponseDirectives { private: true, ..none.clone() }),
+            (
+                &["private=set-cookie"],
+                ResponseDirectives {
+                    private_fields: vec![HeaderName::from_static("set-cookie")],
+                    ..none.clone()
+                },
+            ),
+            (&["private=\"\""], ResponseDirectives { private: true, ..none.clone() }),
+            (&["private=\"a b\""], ResponseDirectives { private: true, ..none.clone() }),
+            (&["no-cache=\"a"], ResponseDirectives { no_cache: true, ..none.clone() }),
+            (
+                &["no-cache, no-cache=a"],
+                ResponseDirectives {
+                    no_cache: true,
+                    no_cache_fields: vec![HeaderName::from_static("a")],
+                    ..none.clone()
+                },
+            ),
+            (
+                &["immutable, must-understand, no-store"],
+                ResponseDirectives { immutable: true, must_understand: true, no_store: true, ..none.clone() },
+            ),
+            (&["immutable=1, must-understand=1"], ResponseDirectives { no_store: true, ..none.clone() }),
+            (
+                &["stale-while-revalidate=5, stale-while-revalidate=9, stale-if-error=x"],
+                ResponseDirectives {
+                    stale_while_revalidate: Some(seconds(5)),
+                    stale_if_error: Some(seconds(0)),
+                    ..none.clone()
+                },
+            ),
             (&["extension=\"no-store, private\""], none.clone()),
             (&[r#"extension="a\", no-store""#], none.clone()),
             (&["no-storex, xno-store, x-private"], none.clone()),
@@ -225,8 +301,16 @@ mod tests {
             ),
             (
                 &["max-age=x, min-fresh=x"],
-                RequestDirectives { max_age: Some(seconds(0)), min_fresh: Some(seconds(1 << 31)), ..none },
+                RequestDirectives {
+                    max_age: Some(seconds(0)),
+                    min_fresh: Some(seconds(1 << 31)),
+                    ..none.clone()
+                },
             ),
+            (&["max-stale"], RequestDirectives { max_stale: Some(Duration::MAX), ..none.clone() }),
+            (&["max-stale, max-stale=5"], RequestDirectives { max_stale: Some(seconds(5)), ..none.clone() }),
+            (&["max-stale=x"], RequestDirectives { max_stale: Some(seconds(0)), ..none.clone() }),
+            (&["stale-if-error=7"], RequestDirectives { stale_if_error: Some(seconds(7)), ..none }),
         ];
         for (given, expected) in table {
             assert_eq!(&RequestDirectives::read(&lines(given)), expected, "{given:?}");

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::clock::Timestamp;
 
@@ -135,7 +135,20 @@ impl Member<'_> {
 
     /// Whether it is this directive, written as its grammar has it: without an argument.
     pub(super) fn is_plainly(&self, name: &str) -> bool {
-        self.sound && self.argument.is_none() && self.is(name)
+        self.is_plain() && self.is(name)
+    }
+
+    /// Whether it is well-formed and has no argument.
+    pub(super) fn is_plain(&self) -> bool {
+        self.sound && self.argument.is_none()
+    }
+
+    /// Its argument as a list of field names; none if it is not one.
+    pub(super) fn field_names(&self) -> Option<Vec<HeaderName>> {
+        let Argument { text, .. } = self.argument.filter(|_| self.sound)?;
+        let names = text.split(|byte| *byte == b',').map(trim).filter(|name| !name.is_empty());
+        let names: Vec<_> = names.map(HeaderName::from_bytes).collect::<Result<_, _>>().ok()?;
+        (!names.is_empty()).then_some(names)
     }
 
     /// Its argument as a number of seconds.

@@ -75,7 +75,11 @@ pub fn storable(
     shorten: f64,
 ) -> Result<Lifetime, NotStored> {
     understood(asked.method, status, headers)?;
-    let said = ResponseDirectives::read(headers);
+    let mut said = ResponseDirectives::read(headers);
+    // RFC 9111, 5.2.2.4: "The qualified form of the directive is often handled by caches as if an unqualified no-cache directive
+    // was received".
+    said.no_cache |= !said.no_cache_fields.is_empty();
+    said.private |= !said.private_fields.is_empty();
     let word = route_word(policy, status);
     let overrides = overrides(policy, status, word);
     permitted(asked, headers, &said, overrides)?;
