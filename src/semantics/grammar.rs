@@ -43,6 +43,45 @@ pub(super) struct Members<'a> {
     broken: bool,
 }
 
+/// Follows a text byte by byte, to tell what of it is quoted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    /// Takes the next byte. Whether it stands outside of quotes, where it may be a delimiter; a quote itself never is one.
+    pub(super) fn outside(&mut self, byte: u8) -> bool {
+        if !self.open {
+            self.open = byte == b'"';
+            return !self.open;
+        }
+        if self.escaped {
+            self.escaped = false;
+        } else {
+            self.escaped = byte == b'\\';
+            self.open = byte != b'"';
+        }
+        false
+    }
+
+    /// The pieces of a text between delimiters that are not quoted.
+    pub(super) fn split(text: &[u8], delimiter: u8) -> impl Iterator<Item = &[u8]> {
+        let mut quotes = Self::default();
+        text.split(move |byte| quotes.outside(*byte) && *byte == delimiter)
+    }
+
+    /// Whether every quote in it is closed.
+    pub(super) fn close(text: &[u8]) -> bool {
+        let mut quotes = Self::default();
+        for byte in text {
+            quotes.outside(*byte);
+        }
+        !quotes.open
+    }
+}
+
 impl<'a> Members<'a> {
     /// Of this line.
     pub(super) fn of(line: &'a [u8]) -> Self {
@@ -146,9 +185,7 @@ impl Member<'_> {
     /// Its argument as a list of field names; none if it is not one.
     pub(super) fn field_names(&self) -> Option<Vec<HeaderName>> {
         let Argument { text, .. } = self.argument.filter(|_| self.sound)?;
-        let names = text.split(|byte| *byte == b',').map(trim).filter(|name| !name.is_empty());
-        let names: Vec<_> = names.map(HeaderName::from_bytes).collect::<Result<_, _>>().ok()?;
-        (!names.is_empty()).then_some(names)
+        field_names(text)
     }
 
     /// Its argument as a number of seconds.
@@ -166,6 +203,13 @@ impl Member<'_> {
             byte => byte,
         }))
     }
+}
+
+/// A list of field names; none if it is not one, or names nothing.
+pub(super) fn field_names(text: &[u8]) -> Option<Vec<HeaderName>> {
+    let names = text.split(|byte| *byte == b',').map(trim).filter(|name| !name.is_empty());
+    let names: Vec<_> = names.map(HeaderName::from_bytes).collect::<Result<_, _>>().ok()?;
+    (!names.is_empty()).then_some(names)
 }
 
 /// RFC 9111, 1.2.2: `delta-seconds = 1*DIGIT`, any number of them, up to `DELTA_SECONDS_MAX`.

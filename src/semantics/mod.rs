@@ -15,6 +15,8 @@ pub mod freshness;
 mod grammar;
 pub mod not_stored;
 pub mod storable;
+mod structured;
+pub mod targeted;
 pub mod vary;
 pub mod verdict;
 
@@ -24,5 +26,6 @@ pub use conditional::Conditional;
 pub use freshness::{Lifetime, Times};
 pub use not_stored::NotStored;
 pub use storable::{Asked, Audience, Policy, storable};
+pub use targeted::{Governing, governing};
 pub use vary::VaryOn;
 pub use verdict::{Forward, Verdict, verdict};
