@@ -8,9 +8,10 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, VARY, VIA,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::grammar::{http_date, trim};
+use super::validator::{only, opaque};
 use crate::clock::Timestamp;
 
 /// What the client's conditions come to.
@@ -120,18 +121,6 @@ fn is_unmodified(request: &HeaderMap, response: &HeaderMap) -> bool {
     matches!((since, modified), (Some(since), Some(modified)) if modified <= since)
 }
 
-/// The value of a field that is there exactly once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).into_iter();
-    values.next().filter(|_| values.next().is_none())
-}
-
-/// RFC 9110, 8.8.3.2: weak comparison: "two entity tags are equivalent if their opaque-tags match character-by-character,
-/// regardless of either or both being tagged as "weak"."
-fn opaque(tag: &[u8]) -> &[u8] {
-    tag.strip_prefix(b"W/").unwrap_or(tag)
-}
-
 /// The entity tags of one line of a list. RFC 9110, 8.8.3: in an opaque-tag a comma may stand, a quote may not, and a
 /// backslash means nothing. What has no quotes runs to the next comma.
 struct EntityTags<'a>(&'a [u8]);
@@ -161,6 +150,7 @@ impl<'a> Iterator for EntityTags<'a> {
 mod tests {
     use super::*;
     use crate::semantics::example::headers;
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     const OLD: &str = "Sun, 06 Nov 1994 08:49:36 GMT";

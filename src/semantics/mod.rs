@@ -13,10 +13,13 @@ mod example;
 pub mod fields;
 pub mod freshness;
 mod grammar;
+pub mod multipart;
 pub mod not_stored;
+pub mod range;
 pub mod storable;
 mod structured;
 pub mod targeted;
+pub mod validator;
 pub mod vary;
 pub mod verdict;
 

@@ -1,0 +1,100 @@
+//! What tells one representation from another: `ETag` and `Last-Modified`, and how surely they do.
+//!
+//! A *weak* validator says that two representations serve alike, a *strong* one that they are the same bytes: only a strong
+//! one lets parts be put together. Invariant: a field that is there twice, or malformed, is no validator.
+
+use std::time::Duration;
+
+use http::header::{DATE, ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::grammar::{http_date, trim};
+use crate::clock::Timestamp;
+
+/// Whether both are of one representation, byte for byte, so that parts of them fit together.
+///
+/// RFC 9111, 3.4: "A cache MAY combine these ranges into a single stored response, and reuse that response to satisfy later
+/// requests, if they all share the same strong validator".
+pub fn are_same_bytes(one: &HeaderMap, other: &HeaderMap) -> bool {
+    // Where either has a tag, tags decide: a date can't make good for two different ones.
+    if one.contains_key(ETAG) || other.contains_key(ETAG) {
+        return strong_tag(one).is_some_and(|tag| strong_tag(other) == Some(tag));
+    }
+    strong_date(one).is_some_and(|date| strong_date(other) == Some(date))
+}
+
+/// The `ETag` of a response, if it is a strong one.
+pub(super) fn strong_tag(response: &HeaderMap) -> Option<&[u8]> {
+    only(response, &ETAG).map(|tag| trim(tag.as_bytes())).filter(|tag| is_strong_tag(tag))
+}
+
+/// RFC 9110, 8.8.3: `opaque-tag = DQUOTE *etagc DQUOTE`, and no `W/` before it.
+fn is_strong_tag(tag: &[u8]) -> bool {
+    let [b'"', within @ .., b'"'] = tag else {
+        return false;
+    };
+    // RFC 9110, 8.8.3: `etagc = %x21 / %x23-7E / obs-text`.
+    within.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..))
+}
+
+/// RFC 9110, 8.8.3.2: weak comparison: "two entity tags are equivalent if their opaque-tags match character-by-character,
+/// regardless of either or both being tagged as "weak"."
+pub(super) fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+/// The `Last-Modified` of a response, if it is a strong validator.
+pub(super) fn strong_date(response: &HeaderMap) -> Option<Timestamp> {
+    let modified = only(response, &LAST_MODIFIED).and_then(http_date)?;
+    let sent = only(response, &DATE).and_then(http_date)?;
+    // RFC 9110, 8.8.2.2: "A Last-Modified time, when used as a validator in a request, is implicitly weak unless it is
+    // possible to deduce that it is strong": "That cache entry includes a Date value which is at least one second after the
+    // Last-Modified value".
+    (sent >= modified.plus(Duration::from_secs(1))).then_some(modified)
+}
+
+/// The value of a field that is there exactly once.
+pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).into_iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::semantics::example::headers;
+
+    const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const A_SECOND_LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+
+    #[test]
+    fn only_strong_validators_make_two_responses_the_same_bytes() {
+        let dated: Fields<'_> = &[("last-modified", THEN), ("date", A_SECOND_LATER)];
+        let table: &[(Fields<'_>, Fields<'_>, bool)] = &[
+            (&[], &[], false),
+            (&[("etag", "\"a\"")], &[("etag", "\"a\"")], true),
+            (&[("etag", "\"\"")], &[("etag", "\"\"")], true),
+            (&[("etag", "\"a\"")], &[("etag", "\"b\"")], false),
+            (&[("etag", "\"a\"")], &[("etag", "W/\"a\"")], false),
+            (&[("etag", "W/\"a\"")], &[("etag", "W/\"a\"")], false),
+            (&[("etag", "a")], &[("etag", "a")], false),
+            (&[("etag", "\"")], &[("etag", "\"")], false),
+            (&[("etag", "\"a\"b\"")], &[("etag", "\"a\"b\"")], false),
+            (&[("etag", "\"a b\"")], &[("etag", "\"a b\"")], false),
+            (&[("etag", "\"a\""), ("etag", "\"a\"")], &[("etag", "\"a\"")], false),
+            (dated, dated, true),
+            (dated, &[("last-modified", A_SECOND_LATER), ("date", "Sun, 06 Nov 1994 08:49:39 GMT")], false),
+            (&[("last-modified", THEN), ("date", THEN)], dated, false),
+            (&[("last-modified", THEN)], &[("last-modified", THEN)], false),
+            (&[("date", THEN)], &[("date", THEN)], false),
+            (&[("etag", "\"a\""), dated[0], dated[1]], dated, false),
+            (&[("etag", "W/\"a\""), dated[0], dated[1]], &[("etag", "W/\"a\""), dated[0], dated[1]], false),
+        ];
+        for (one, other, expected) in table {
+            assert_eq!(are_same_bytes(&headers(one), &headers(other)), *expected, "{one:?} {other:?}");
+            assert_eq!(are_same_bytes(&headers(other), &headers(one)), *expected, "{other:?} {one:?}");
+        }
+    }
+}
