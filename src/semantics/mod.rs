@@ -16,6 +16,7 @@ mod grammar;
 pub mod multipart;
 pub mod not_stored;
 pub mod range;
+pub mod reference;
 pub mod storable;
 mod structured;
 pub mod targeted;
