@@ -15,6 +15,7 @@ pub mod freshness;
 mod grammar;
 pub mod multipart;
 pub mod not_stored;
+mod preference;
 pub mod range;
 pub mod reference;
 pub mod storable;

@@ -2,16 +2,19 @@
 //!
 //! A response names the request fields it depends on in `Vary`; two requests select the same variant if all of them
 //! have the same *normalised* value. Normalising takes away only what a field's grammar says has no meaning. Invariant:
-//! where in doubt, different text is a different variant. Left out: preferences (`Accept-Language` order, q-values).
+//! where in doubt, different text is a different variant. Left out: choosing a variant for a client by its preferences; that
+//! is the origin's to do, but where `preferred_language` leaves it no choice.
 
 use std::borrow::Cow;
 
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, FORWARDED, PROXY_AUTHORIZATION, VARY, VIA,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LANGUAGE, COOKIE, FORWARDED,
+    PROXY_AUTHORIZATION, VARY, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::grammar::trim;
+use super::grammar::{Quotes, trim};
+use super::preference::{is_coding, is_language, is_language_range, media_ranges, preferences, written};
 
 /// The request fields that a response varies on: lower case, sorted, each once. Empty: it does not vary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +53,11 @@ impl VaryOn {
         &self.0
     }
 
+    /// Whether it depends on the languages that a client prefers.
+    pub fn on_language(&self) -> bool {
+        self.0.contains(&ACCEPT_LANGUAGE)
+    }
+
     /// Gives name and normalised value for each field, in order; `None` for a field the request lacks.
     pub fn select<'r>(
         &'r self,
@@ -70,6 +78,36 @@ impl VaryOn {
     }
 }
 
+/// The one language, in lower case, that a client prefers to all others, if it is one: not several of equal weight, not any
+/// that is not named, and nothing malformed.
+///
+/// A response in just this language is what an origin with any choice would give: whatever else the client would take, in
+/// whatever order and with whatever weights, makes no difference to it.
+pub fn preferred_language(request: &HeaderMap) -> Option<String> {
+    let mut lines = request.get_all(ACCEPT_LANGUAGE).into_iter();
+    let text = joined(lines.next()?, lines, true);
+    let wanted = preferences(&text, is_language_range)?;
+    let (first, next) = (wanted.first()?, wanted.get(1));
+    // RFC 9110, 12.4.2: "a value of 0 means "not acceptable"."
+    let is_alone = first.weight > 0 && next.is_none_or(|next| next.weight < first.weight);
+    language(&first.name).filter(|_| is_alone)
+}
+
+/// The one language, in lower case, that a response is in.
+pub fn only_language(response: &HeaderMap) -> Option<String> {
+    // RFC 9110, 8.5: "Multiple languages MAY be listed for content that is intended for multiple audiences." Such a response
+    // is not just in one of them.
+    let mut lines = response.get_all(CONTENT_LANGUAGE).into_iter();
+    let text = joined(lines.next()?, lines, true);
+    language(&text)
+}
+
+/// A tag, and not `*`; RFC 9110, 8.5.1 makes it case-insensitive.
+fn language(tag: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(tag).ok().filter(|_| is_language(tag))?;
+    Some(text.to_ascii_lowercase())
+}
+
 /// Whether the upstream gets another value of this field than a proxy does: of its own address and the like. Scheme and
 /// host, as the client used them, are part of every key.
 pub fn is_rewritten(name: &HeaderName) -> bool {
@@ -86,14 +124,16 @@ fn normalised<'r>(name: &HeaderName, request: &'r HeaderMap) -> Option<Cow<'r, [
     let mut lines = request.get_all(name).into_iter();
     let first = lines.next()?;
     let text = joined(first, lines, is_list(name));
-    if *name == ACCEPT_ENCODING {
-        return Some(Cow::Owned(encodings(&text)));
-    }
-    if *name == ACCEPT_LANGUAGE {
+    let normal = match *name {
+        // RFC 9110, 8.4.1: "All content codings are case-insensitive". An empty field has a meaning ("no content coding"), and
+        // so has a weight of 0.
+        ACCEPT_ENCODING => preferences(&text, is_coding).map(|wanted| written(&wanted)),
         // RFC 4647, 2: language ranges are compared without regard to case.
-        return Some(lower(text));
-    }
-    Some(text)
+        ACCEPT_LANGUAGE => preferences(&text, is_language_range).map(|wanted| written(&wanted)),
+        ACCEPT => Some(media_ranges(&text)),
+        _ => None,
+    };
+    Some(normal.filter(|normal| *normal != *text).map_or(text, Cow::Owned))
 }
 
 /// All lines as one value. Of a list, white space around its commas goes; other fields keep theirs, and their lines
@@ -133,58 +173,23 @@ fn has_padded_comma(text: &[u8]) -> bool {
 /// Takes away white space around commas, but not within quoted strings.
 fn without_padding(text: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(text.len());
-    let (mut quoted, mut escaped, mut after_comma) = (false, false, false);
+    let (mut quotes, mut after_comma) = (Quotes::default(), false);
     for &byte in text {
-        let padding = matches!(byte, b' ' | b'\t') && !quoted;
-        if padding && after_comma {
+        let outside = quotes.outside(byte);
+        let is_comma = outside && byte == b',';
+        if after_comma && outside && matches!(byte, b' ' | b'\t') {
             continue;
         }
-        if byte == b',' && !quoted {
+        if is_comma {
             // What was quoted ends with a quote: this is never part of it.
             while matches!(kept.last(), Some(b' ' | b'\t')) {
                 kept.pop();
             }
         }
         kept.push(byte);
-        after_comma = byte == b',' && !quoted;
-        if quoted {
-            quoted = byte != b'"' || escaped;
-            escaped = byte == b'\\' && !escaped;
-        } else {
-            quoted = byte == b'"';
-            escaped = false;
-        }
+        after_comma = is_comma;
     }
     kept
-}
-
-/// The codings in alphabetical order, in lower case, without white space, without a weight of 1.
-fn encodings(text: &[u8]) -> Vec<u8> {
-    // RFC 9110, 8.4.1: "All content codings are case-insensitive"; 12.4.2: "If no "q" parameter is present, the default
-    // weight is 1." Their order has no meaning. A weight of 0 has one, and so has an empty field ("no content coding").
-    let mut codings: Vec<Vec<u8>> = text
-        .split(|byte| *byte == b',')
-        .map(|coding| {
-            let mut coding = coding.to_ascii_lowercase();
-            coding.retain(|byte| !matches!(byte, b' ' | b'\t'));
-            let whole = [&b";q=1"[..], b";q=1.", b";q=1.0", b";q=1.00", b";q=1.000"];
-            if let Some(weight) = whole.into_iter().find(|weight| coding.ends_with(weight)) {
-                coding.truncate(coding.len() - weight.len());
-            }
-            coding
-        })
-        .filter(|coding| !coding.is_empty())
-        .collect();
-    codings.sort_unstable();
-    codings.dedup();
-    codings.join(&b',')
-}
-
-fn lower(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    if text.iter().any(u8::is_ascii_uppercase) {
-        return Cow::Owned(text.to_ascii_lowercase());
-    }
-    text
 }
 
 #[cfg(test)]
@@ -258,6 +263,9 @@ mod tests {
             ("accept", &[("accept", "a, b")], &[("accept", "a"), ("accept", "b")], true),
             ("accept", &[("accept", "a, b")], &[("accept", "b, a")], false),
             ("accept", &[("accept", "a b")], &[("accept", "a  b")], false),
+            ("accept", &[("accept", "a/b;c=D, e/f")], &[("accept", "A/B ; C=D"), ("accept", "e/F")], true),
+            ("accept", &[("accept", "a/b;c=d")], &[("accept", "a/b;c=D")], false),
+            ("accept", &[("accept", "a/b, c/d")], &[("accept", "c/d, a/b")], false),
             ("x", &[("x", "\"a, b\"")], &[("x", "\"a,b\"")], false),
             ("x", &[("x", "\"a \" ,b")], &[("x", "\"a \",b")], true),
             ("x", &[("x", r#""a\" , b""#)], &[("x", r#""a\",b""#)], false),
@@ -276,7 +284,33 @@ mod tests {
                 &[("accept-language", "DE-at,en")],
                 true,
             ),
-            ("accept-language", &[("accept-language", "de, en")], &[("accept-language", "en, de")], false),
+            ("accept-language", &[("accept-language", "de, en")], &[("accept-language", "en, de")], true),
+            (
+                "accept-language",
+                &[("accept-language", "de, en;q=0.50")],
+                &[("accept-language", "en;Q=0.5"), ("accept-language", "DE;q=1.0")],
+                true,
+            ),
+            (
+                "accept-language",
+                &[("accept-language", "de, en;q=0.5")],
+                &[("accept-language", "en, de;q=0.5")],
+                false,
+            ),
+            ("accept-language", &[("accept-language", "de, en")], &[("accept-language", "de")], false),
+            (
+                "accept-language",
+                &[("accept-language", "de;q=x, en")],
+                &[("accept-language", "en, de;q=x")],
+                false,
+            ),
+            (
+                "accept-language",
+                &[("accept-language", "de;q=x,en")],
+                &[("accept-language", "de;q=x , en")],
+                true,
+            ),
+            ("accept-language", &[("accept-language", "")], &[], false),
             (
                 "accept-encoding",
                 &[("accept-encoding", "gzip, br")],
@@ -293,14 +327,84 @@ mod tests {
                 &[("accept-encoding", "gzip;q=0.2")],
                 false,
             ),
+            (
+                "accept-encoding",
+                &[("accept-encoding", "*;q=0, br;q=0.80, gzip;q=1.000")],
+                &[("accept-encoding", "gzip, br;q=0.8, *;q=0")],
+                true,
+            ),
+            (
+                "accept-encoding",
+                &[("accept-encoding", "gzip, identity;q=0")],
+                &[("accept-encoding", "gzip")],
+                false,
+            ),
             ("a, b", &[("a", "1"), ("b", "2")], &[("a", "2"), ("b", "1")], false),
         ]);
     }
 
     #[test]
+    fn a_language_is_preferred_if_nothing_is_wanted_as_much() {
+        let table: &[(&[&str], Option<&str>)] = &[
+            (&[], None),
+            (&[""], None),
+            (&["de"], Some("de")),
+            (&["de-AT, de;q=0.9, *;q=0.1"], Some("de-at")),
+            (&["en;q=0.3", "fr;q=0.7 , it;q=0.5"], Some("fr")),
+            (&["de, DE"], Some("de")),
+            (&["de, en"], None),
+            (&["de;q=0.5, en;q=0.5, fr;q=0.4"], None),
+            (&["*"], None),
+            (&["*, de;q=0.5"], None),
+            (&["de, *"], None),
+            (&["de;q=0"], None),
+            (&["de;q=0, *;q=0.5"], None),
+            (&["de, en;q=x"], None),
+            (&["de, en;q=2"], None),
+            (&["de, de;q=0.5"], None),
+        ];
+        for (lines, expected) in table {
+            let fields: Vec<_> = lines.iter().map(|line| ("accept-language", *line)).collect();
+            assert_eq!(preferred_language(&headers(&fields)).as_deref(), *expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_is_in_one_language_if_it_names_just_that() {
+        let table: &[(&[&str], Option<&str>)] = &[
+            (&[], None),
+            (&[""], None),
+            (&["De-AT"], Some("de-at")),
+            (&[" en "], Some("en")),
+            (&["de, en"], None),
+            (&["de", "en"], None),
+            (&["*"], None),
+            (&["not a tag"], None),
+        ];
+        for (lines, expected) in table {
+            let fields: Vec<_> = lines.iter().map(|line| ("content-language", *line)).collect();
+            assert_eq!(only_language(&headers(&fields)).as_deref(), *expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_depends_on_languages_if_it_says_so() {
+        for (vary, expected) in
+            [("Accept-Language", true), ("accept, accept-language", true), ("accept", false), ("", false)]
+        {
+            let on = VaryOn::read(&headers(&[("vary", vary)])).unwrap();
+            assert_eq!(on.on_language(), expected, "{vary}");
+        }
+    }
+
+    #[test]
     fn a_value_that_is_normal_already_is_borrowed() {
-        let on = VaryOn::read(&headers(&[("vary", "accept, accept-language")])).unwrap();
-        let request = headers(&[("accept", "a,b"), ("accept-language", "de")]);
+        let on = VaryOn::read(&headers(&[("vary", "accept, accept-encoding, accept-language")])).unwrap();
+        let request = headers(&[
+            ("accept", "a/b,c/d;e=F"),
+            ("accept-encoding", "br,gzip"),
+            ("accept-language", "de,en;q=0.5"),
+        ]);
         let borrowed = |(_, value): (_, Option<Cow<'_, [u8]>>)| matches!(value, Some(Cow::Borrowed(_)));
         assert!(on.select(&request).all(borrowed));
     }
@@ -345,7 +449,7 @@ mod tests {
 
         #[test]
         fn a_normal_value_stays_as_it_is(request in request()) {
-            let on = VaryOn::read(&headers(&[("vary", "accept, accept-language")])).unwrap();
+            let on = VaryOn::read(&headers(&[("vary", "accept, accept-encoding, accept-language")])).unwrap();
             let again: HeaderMap = on
                 .select(&request)
                 .filter_map(|(name, value)| Some((name.clone(), HeaderValue::from_bytes(&value?).ok()?)))
