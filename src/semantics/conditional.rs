@@ -11,8 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::grammar::{http_date, trim};
-use super::validator::{only, opaque};
-use crate::clock::Timestamp;
+use super::validator::{clock_of, only, opaque};
 
 /// What the client's conditions come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +112,9 @@ fn is_named(request: &HeaderMap, response: &HeaderMap) -> bool {
 fn is_unmodified(request: &HeaderMap, response: &HeaderMap) -> bool {
     // RFC 9110, 13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the received field value is not a
     // valid HTTP-date, the field value has more than one member, or if the request method is neither GET nor HEAD."
-    let since = only(request, &IF_MODIFIED_SINCE).and_then(http_date);
-    let modified: Option<Timestamp> = only(response, &LAST_MODIFIED).and_then(http_date);
+    let read = |value| http_date(value, clock_of(response));
+    let since = only(request, &IF_MODIFIED_SINCE).and_then(read);
+    let modified = only(response, &LAST_MODIFIED).and_then(read);
     // RFC 9110, 13.1.3: "If the selected representation's last modification date is earlier or equal to the date provided
     // in the field value, the condition is false." Without Last-Modified, RFC 9111, 4.3.2 would take Date; not done: when
     // an upstream doesn't say when a thing changed, the full answer is always right.
@@ -209,6 +209,7 @@ mod tests {
             (&[NEW], &[SAME], true),
             (&[OLD], &[SAME], false),
             (&["Sunday, 06-Nov-94 08:49:37 GMT"], &[SAME], true),
+            (&["Sunday, 06-Nov-94 08:49:36 GMT"], &[SAME], false),
             (&["yesterday"], &[SAME], false),
             (&["0"], &[SAME], false),
             (&[NEW, NEW], &[SAME], false),

@@ -86,26 +86,26 @@ pub fn explicit_lifetime(
 
 /// What `Expires` leaves, counted from `Date`.
 fn expires(headers: &HeaderMap, answered_at: Timestamp) -> Option<Duration> {
-    let from = date(headers).unwrap_or(answered_at);
+    let from = date(headers, answered_at).unwrap_or(answered_at);
     headers
         .get_all(EXPIRES)
         .into_iter()
         // RFC 9111, 5.3: "A cache recipient MUST interpret invalid date formats, especially the value "0", as
         // representing a time in the past (i.e., "already expired")."
-        .map(|line| http_date(line).map_or(Duration::ZERO, |until| until.since(from)))
+        .map(|line| http_date(line, answered_at).map_or(Duration::ZERO, |until| until.since(from)))
         // RFC 9111, 4.2.1, of several Expires lines: the first, or stale; the earliest is never fresher than either.
         .min()
 }
 
 /// The first `Date` that is one.
-fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    headers.get_all(DATE).into_iter().find_map(http_date)
+fn date(headers: &HeaderMap, answered_at: Timestamp) -> Option<Timestamp> {
+    headers.get_all(DATE).into_iter().find_map(|line| http_date(line, answered_at))
 }
 
 /// `apparent_age = max(0, response_time - date_value)`.
 fn apparent_age(headers: &HeaderMap, answered_at: Timestamp) -> Duration {
     // A date has whole seconds: the part of a second that it can't say is not age.
-    let age = date(headers).map_or(Duration::ZERO, |date| answered_at.since(date));
+    let age = date(headers, answered_at).map_or(Duration::ZERO, |date| answered_at.since(date));
     Duration::from_secs(age.as_secs())
 }
 

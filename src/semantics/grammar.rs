@@ -14,6 +14,14 @@ use crate::clock::Timestamp;
 /// (2^31) or the greatest positive integer it can conveniently represent."
 pub(super) const DELTA_SECONDS_MAX: u64 = 1 << 31;
 
+/// Fri, 31 Dec 9999 23:59:59 GMT.
+const LAST_DATE: Timestamp = Timestamp::from_millis(253_402_300_799_000);
+
+const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
 /// One directive, as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member<'a> {
@@ -225,15 +233,46 @@ pub(super) fn delta_seconds(bytes: impl Iterator<Item = u8>) -> Option<Duration>
     seconds.map(Duration::from_secs)
 }
 
-/// A date in one of HTTP's three formats; none before 1970, none after the year 9999.
-pub(super) fn http_date(value: &HeaderValue) -> Option<Timestamp> {
+/// A date in one of HTTP's three formats; none before 1970, none after the year 9999. `now`: which century a year of two
+/// digits is in.
+pub(super) fn http_date(value: &HeaderValue, now: Timestamp) -> Option<Timestamp> {
     let text = value.to_str().ok()?.trim();
-    let date = httpdate::parse_http_date(text)
-        // RFC 9111, 4.2: "Although all date formats are specified to be case-sensitive, a cache recipient SHOULD match
-        // the field value case-insensitively."
-        .or_else(|_| httpdate::parse_http_date(&in_proper_case(text)))
-        .ok()?;
-    Some(Timestamp::from_system(date))
+    // RFC 9111, 4.2: "Although all date formats are specified to be case-sensitive, a cache recipient SHOULD match the field
+    // value case-insensitively."
+    date_as_written(text, now).or_else(|| date_as_written(&in_proper_case(text), now))
+}
+
+fn date_as_written(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let date = match with_whole_year(text, now) {
+        Some(text) => httpdate::parse_http_date(&text),
+        None => httpdate::parse_http_date(text),
+    };
+    date.ok().map(Timestamp::from_system)
+}
+
+/// The obsolete `Sunday, 06-Nov-94 08:49:37 GMT` as `Sun, 06 Nov 1994 08:49:37 GMT`; none if it is no such date.
+fn with_whole_year(text: &str, now: Timestamp) -> Option<String> {
+    let (day_name, date) = text.split_once(", ")?;
+    let (day, date) = date.split_once('-')?;
+    let (month, date) = date.split_once('-')?;
+    let (year, time) = date.split_once(' ')?;
+    let day_name = DAYS.iter().find(|name| **name == day_name)?.get(..3)?;
+    let two_digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let year: u64 = year.parse().ok().filter(|_| two_digits(year))?;
+    // RFC 9110, 5.6.7: "Recipients of a timestamp value in rfc850-date format, which uses a two-digit year, MUST interpret a
+    // timestamp that appears to be more than 50 years in the future as representing the most recent year in the past that had
+    // the same last two digits." So it is in the last year with these digits that isn't more than 50 years away.
+    let today = httpdate::fmt_http_date(now.min(LAST_DATE).to_system());
+    let limit = today.get(12..16)?.parse::<u64>().ok()? + 50;
+    let mut whole_year = limit - (limit - year) % 100;
+    // Of the very year it depends on the day.
+    let place = |day, month, time| (MONTHS.iter().position(|name| *name == month), day, time);
+    if whole_year == limit
+        && place(day, month, time) > place(today.get(5..7)?, today.get(8..11)?, today.get(17..)?)
+    {
+        whole_year -= 100;
+    }
+    Some(format!("{day_name}, {day} {month} {whole_year} {time}"))
 }
 
 /// With capitals where a date has them. RFC 9111, 4.2: "A cache recipient SHOULD consider a date with a zone abbreviation
@@ -340,6 +379,13 @@ mod tests {
         }
     }
 
+    /// Sat, 21 Nov 2026 00:00:00 GMT.
+    const NOW: Timestamp = Timestamp::from_millis(1_795_219_200_000);
+
+    fn date(text: &str, now: Timestamp) -> Option<Timestamp> {
+        http_date(&HeaderValue::from_str(text).unwrap(), now)
+    }
+
     #[test]
     fn dates_are_read_in_all_three_formats_and_never_guessed() {
         let table: &[(&str, Option<u64>)] = &[
@@ -358,9 +404,47 @@ mod tests {
             ("1994-11-06T08:49:37Z", None),
         ];
         for (text, expected) in table {
-            let value = HeaderValue::from_str(text).unwrap();
             let expected = expected.map(|seconds| Timestamp::from_millis(seconds * 1000));
-            assert_eq!(http_date(&value), expected, "{text}");
+            assert_eq!(date(text, NOW), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_year_of_two_digits_is_the_last_one_that_is_not_more_than_fifty_years_away() {
+        let now = |text: &str| date(text, NOW).unwrap();
+        let (now_1994, now_2026, now_2094) = (
+            now("Sun, 06 Nov 1994 08:49:37 GMT"),
+            now("Sat, 21 Nov 2026 12:00:00 GMT"),
+            now("Sat, 06 Nov 2094 08:49:37 GMT"),
+        );
+        let table: &[(&str, Timestamp, Option<&str>)] = &[
+            ("Sunday, 06-Nov-94 08:49:37 GMT", now_2026, Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", now_1994, Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+            ("Saturday, 06-Nov-94 08:49:37 GMT", now_2094, Some("Sat, 06 Nov 2094 08:49:37 GMT")),
+            ("Thursday, 18-Aug-50 02:01:18 GMT", now_2026, Some("Thu, 18 Aug 2050 02:01:18 GMT")),
+            ("Tuesday, 01-Jan-75 00:00:00 GMT", now_2026, Some("Tue, 01 Jan 2075 00:00:00 GMT")),
+            ("Saturday, 01-Jan-00 00:00:00 GMT", now_2026, Some("Sat, 01 Jan 2000 00:00:00 GMT")),
+            ("Friday, 01-Jan-10 00:00:00 GMT", now_2094, None),
+            ("Wednesday, 01-Jan-10 00:00:00 GMT", now_2094, Some("Wed, 01 Jan 2110 00:00:00 GMT")),
+            // To the second.
+            ("Saturday, 21-Nov-76 12:00:00 GMT", now_2026, Some("Sat, 21 Nov 2076 12:00:00 GMT")),
+            ("Sunday, 21-Nov-76 12:00:01 GMT", now_2026, Some("Sun, 21 Nov 1976 12:00:01 GMT")),
+            ("Tuesday, 01-Dec-76 00:00:00 GMT", now_2026, None),
+            ("Wednesday, 01-Dec-76 00:00:00 GMT", now_2026, Some("Wed, 01 Dec 1976 00:00:00 GMT")),
+            ("Friday, 30-Oct-76 23:59:59 GMT", now_2026, Some("Fri, 30 Oct 2076 23:59:59 GMT")),
+            ("Saturday, 01-Jan-77 00:00:00 GMT", now_2026, Some("Sat, 01 Jan 1977 00:00:00 GMT")),
+            // Not of that form.
+            ("Sun, 06-Nov-94 08:49:37 GMT", now_2026, None),
+            ("Sunday, 06-Nov-1994 08:49:37 GMT", now_2026, None),
+            ("Sunday, 06-Nov-+4 08:49:37 GMT", now_2026, None),
+            ("Sunday, 6-Nov-94 08:49:37 GMT", now_2026, None),
+            ("Sunday, 06-Nov-94 08:49:37", now_2026, None),
+            ("Sunday, 31-Feb-94 08:49:37 GMT", now_2026, None),
+            ("Sunday, 06 Nov 94 08:49:37 GMT", now_2026, None),
+            ("sunday, 06-nov-94 08:49:37 gmt", now_2026, Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+        ];
+        for (text, at, expected) in table {
+            assert_eq!(date(text, *at), expected.map(now), "{text} at {at:?}");
         }
     }
 
@@ -380,8 +464,26 @@ mod tests {
         #[test]
         fn any_value_is_a_date_or_not(line in proptest::collection::vec(32_u8..=255, 0..40)) {
             if let Ok(value) = HeaderValue::from_bytes(&line) {
-                let _ = http_date(&value);
+                let _ = http_date(&value, NOW);
             }
+        }
+
+        #[test]
+        fn any_old_date_is_one_or_none_at_any_time(text in "[MSa-z]{0,4}day, [0-9+-]{2}-[A-Za-z]{3}-[0-9+é]{2} [0-9:]{8} GMT", now in any::<u64>()) {
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                let _ = http_date(&value, Timestamp::from_millis(now));
+            }
+        }
+
+        /// What is written in the obsolete form is read back, if it is from within fifty years.
+        #[test]
+        fn an_old_date_of_our_time_is_read_as_it_was_meant(now in 0_u64..8_000_000_000, away in -1_570_000_000_i64..1_570_000_000) {
+            let Some(then) = now.checked_add_signed(away) else { return Ok(()) };
+            let [now, then] = [now, then].map(|seconds| Timestamp::from_millis(seconds * 1000));
+            let whole = httpdate::fmt_http_date(then.to_system());
+            let day_name = DAYS.iter().find(|name| name.starts_with(&whole[..3])).unwrap();
+            let old = format!("{day_name}, {}-{}-{}{}", &whole[5..7], &whole[8..11], &whole[14..16], &whole[16..]);
+            prop_assert_eq!(date(&old, now), Some(then), "{} at {:?}", old, now);
         }
     }
 }

@@ -9,7 +9,7 @@ use http::header::{CONTENT_RANGE, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue};
 
 use super::grammar::{http_date, trim};
-use super::validator::{only, strong_date, strong_tag};
+use super::validator::{clock_of, only, strong_date, strong_tag};
 
 /// The most ranges of one request that are looked at. Readers of documents ask for a handful; the rest is an attack (RFC
 /// 9110, 17.15).
@@ -315,7 +315,7 @@ pub fn if_range_holds(request: &HeaderMap, response: &HeaderMap) -> bool {
     // RFC 9110, 13.1.5: "If the HTTP-date validator provided is not a strong validator in the sense defined by Section
     // 8.8.2.2, the condition is false." "If the HTTP-date validator provided exactly matches the Last-Modified field value
     // for the selected representation, the condition is true."
-    http_date(condition).is_some_and(|date| strong_date(response) == Some(date))
+    http_date(condition, clock_of(response)).is_some_and(|date| strong_date(response) == Some(date))
 }
 
 /// Sorted out: spans that overlap or nearly touch are one, at the place of the first of them.

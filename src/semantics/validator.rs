@@ -11,6 +11,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::grammar::{http_date, trim};
 use crate::clock::Timestamp;
 
+/// Sat, 21 Nov 2026 00:00:00 GMT. Nothing that this program is sent was sent more than fifty years before or after it.
+const PROGRAM_BEGAN: Timestamp = Timestamp::from_millis(1_795_219_200_000);
+
 /// Whether both are of one representation, byte for byte, so that parts of them fit together.
 ///
 /// RFC 9111, 3.4: "A cache MAY combine these ranges into a single stored response, and reuse that response to satisfy later
@@ -45,12 +48,23 @@ pub(super) fn opaque(tag: &[u8]) -> &[u8] {
 
 /// The `Last-Modified` of a response, if it is a strong validator.
 pub(super) fn strong_date(response: &HeaderMap) -> Option<Timestamp> {
-    let modified = only(response, &LAST_MODIFIED).and_then(http_date)?;
-    let sent = only(response, &DATE).and_then(http_date)?;
+    let sent = sent_at(response)?;
+    let modified = http_date(only(response, &LAST_MODIFIED)?, sent)?;
     // RFC 9110, 8.8.2.2: "A Last-Modified time, when used as a validator in a request, is implicitly weak unless it is
     // possible to deduce that it is strong": "That cache entry includes a Date value which is at least one second after the
     // Last-Modified value".
     (sent >= modified.plus(Duration::from_secs(1))).then_some(modified)
+}
+
+/// When a response was sent, by the clock of its origin.
+pub(super) fn sent_at(response: &HeaderMap) -> Option<Timestamp> {
+    http_date(only(response, &DATE)?, PROGRAM_BEGAN)
+}
+
+/// The clock that tells the century of a year with two digits, in dates that are held against this response. RFC 9110, 13.1.3:
+/// "A recipient MUST interpret an If-Modified-Since field value's timestamp in terms of the origin server's clock."
+pub(super) fn clock_of(response: &HeaderMap) -> Timestamp {
+    sent_at(response).unwrap_or(PROGRAM_BEGAN)
 }
 
 /// The value of a field that is there exactly once.
