@@ -167,7 +167,6 @@ fn conditionally(
             Conditional::NotModified => {
                 (StatusCode::NOT_MODIFIED, conditional::not_modified_headers(&head.headers))
             }
-            Conditional::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, HeaderMap::new()),
         };
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;

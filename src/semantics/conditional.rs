@@ -2,7 +2,8 @@
 //!
 //! A client that has a copy asks whether it is still the one; if so it gets a 304. Invariant: a 304 is only said when
 //! the client's copy is surely ours; what can't be read leads to the full answer. `If-Match` and `If-Unmodified-Since`
-//! are not a cache's to judge: `for_origin` says that a request bears one. Left out: `If-Range`, which goes with ranges.
+//! are not a cache's to judge: `for_origin` says that a request bears one. Left out: `If-Range`, the last in the order of RFC
+//! 9110, 13.2.2, which goes with ranges: `range::if_range_holds` is asked where this says `Full`.
 
 use http::header::{
     CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -11,17 +12,16 @@ use http::header::{
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::grammar::{http_date, trim};
-use super::validator::{clock_of, only, opaque};
+use super::validator::{clock_of, only, opaque, sent_at};
+use crate::clock::Timestamp;
 
 /// What the client's conditions come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conditional {
     /// The whole answer.
     Full,
-    /// The client has it already: 304.
+    /// The client has it already: 304. No 412: the conditions that lead to one are the origin's; see `for_origin`.
     NotModified,
-    /// The client wanted another one: 412. Never said of a stored answer; see `for_origin`.
-    PreconditionFailed,
 }
 
 /// The fields of a 304. RFC 9110, 15.4.5: "The server generating a 304 response MUST generate any of the following header
@@ -42,10 +42,12 @@ pub fn evaluate(
     if !request.contains_key(IF_NONE_MATCH) && !request.contains_key(IF_MODIFIED_SINCE) {
         return Conditional::Full;
     }
-    // RFC 9110, 13.2.1: "A server MUST ignore all received preconditions if its response to the same request without
-    // those conditions, prior to processing the request content, would have been a status code other than a 2xx
-    // (Successful) or 412 (Precondition Failed)." Of the 2xx only 200 has what a condition is about.
-    if status != StatusCode::OK {
+    // RFC 9111, 4.3.2: "If a cache receives a request that can be satisfied by reusing a stored 200 (OK) or 206 (Partial
+    // Content) response, as per Section 4, the cache SHOULD evaluate any applicable conditional header field preconditions
+    // received in that request with respect to the corresponding validators contained within the stored response." RFC 9110,
+    // 13.2.1: "A server MUST ignore all received preconditions if its response to the same request without those conditions,
+    // prior to processing the request content, would have been a status code other than a 2xx (Successful) or 412".
+    if status != StatusCode::OK && status != StatusCode::PARTIAL_CONTENT {
         return Conditional::Full;
     }
     // RFC 9110, 13.2.2, steps 3 and 4: "if false for GET/HEAD, respond 304 (Not Modified)"; "When the method is GET or
@@ -112,13 +114,22 @@ fn is_named(request: &HeaderMap, response: &HeaderMap) -> bool {
 fn is_unmodified(request: &HeaderMap, response: &HeaderMap) -> bool {
     // RFC 9110, 13.1.3: "A recipient MUST ignore the If-Modified-Since header field if the received field value is not a
     // valid HTTP-date, the field value has more than one member, or if the request method is neither GET nor HEAD."
-    let read = |value| http_date(value, clock_of(response));
-    let since = only(request, &IF_MODIFIED_SINCE).and_then(read);
-    let modified = only(response, &LAST_MODIFIED).and_then(read);
+    let since = only(request, &IF_MODIFIED_SINCE).and_then(|value| http_date(value, clock_of(response)));
     // RFC 9110, 13.1.3: "If the selected representation's last modification date is earlier or equal to the date provided
-    // in the field value, the condition is false." Without Last-Modified, RFC 9111, 4.3.2 would take Date; not done: when
-    // an upstream doesn't say when a thing changed, the full answer is always right.
-    matches!((since, modified), (Some(since), Some(modified)) if modified <= since)
+    // in the field value, the condition is false."
+    matches!((since, modified_at(response)), (Some(since), Some(modified)) if modified <= since)
+}
+
+/// The date that an `If-Modified-Since` is held against.
+fn modified_at(response: &HeaderMap) -> Option<Timestamp> {
+    // RFC 9111, 4.3.2: "If a request contains an If-Modified-Since header field and the Last-Modified header field is not
+    // present in a stored response, a cache SHOULD use the stored response's Date field value (or, if no Date field is present,
+    // the time that the stored response was received) to evaluate the conditional." Every stored response has a Date: who keeps
+    // one without gives it the time it was received. One that is there and can't be read is not replaced.
+    if response.contains_key(LAST_MODIFIED) {
+        return http_date(only(response, &LAST_MODIFIED)?, clock_of(response));
+    }
+    sent_at(response)
 }
 
 /// The entity tags of one line of a list. RFC 9110, 8.8.3: in an opaque-tag a comma may stand, a quote may not, and a
@@ -226,6 +237,26 @@ mod tests {
     }
 
     #[test]
+    fn a_response_that_does_not_say_when_it_changed_is_as_old_as_its_date() {
+        type Fields<'a> = &'a [(&'a str, &'a str)];
+        let table: &[(&str, Fields<'_>, bool)] = &[
+            (SAME, &[("date", SAME)], true),
+            (NEW, &[("date", SAME)], true),
+            (OLD, &[("date", SAME)], false),
+            (SAME, &[("date", NEW), ("last-modified", SAME)], true),
+            (SAME, &[("date", OLD), ("last-modified", NEW)], false),
+            (SAME, &[("date", OLD), ("last-modified", "yesterday")], false),
+            (SAME, &[("date", OLD), ("last-modified", OLD), ("last-modified", OLD)], false),
+            (SAME, &[("date", OLD), ("date", OLD)], false),
+            (SAME, &[("date", "yesterday")], false),
+        ];
+        for (since, response, held) in table {
+            let expected = if *held { Conditional::NotModified } else { Conditional::Full };
+            assert_eq!(ask(&[("if-modified-since", since)], response), expected, "{since} {response:?}");
+        }
+    }
+
+    #[test]
     fn if_none_match_goes_before_if_modified_since_whatever_they_say() {
         let stored = [("etag", "\"a\""), ("last-modified", SAME)];
         let table = [
@@ -252,13 +283,17 @@ mod tests {
     }
 
     #[test]
-    fn conditions_count_for_get_and_head_on_a_200_only() {
+    fn conditions_count_for_get_and_head_on_a_200_or_206_only() {
         let request = headers(&[("if-none-match", "\"a\"")]);
         let stored = headers(&[("etag", "\"a\"")]);
         let table = [
             (Method::GET, 200, Conditional::NotModified),
             (Method::HEAD, 200, Conditional::NotModified),
+            (Method::GET, 206, Conditional::NotModified),
+            (Method::HEAD, 206, Conditional::NotModified),
             (Method::POST, 200, Conditional::Full),
+            (Method::POST, 206, Conditional::Full),
+            (Method::GET, 204, Conditional::Full),
             (Method::GET, 203, Conditional::Full),
             (Method::GET, 404, Conditional::Full),
             (Method::GET, 301, Conditional::Full),
