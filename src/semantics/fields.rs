@@ -50,6 +50,8 @@ const END_TO_END: &[&str] = &[
     "age",
     "authorization",
     "cache-control",
+    "cache-group-invalidation",
+    "cache-groups",
     "cache-status",
     "cdn-cache-control",
     "content-encoding",

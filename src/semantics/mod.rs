@@ -13,6 +13,7 @@ mod example;
 pub mod fields;
 pub mod freshness;
 mod grammar;
+pub mod groups;
 pub mod multipart;
 pub mod not_stored;
 mod preference;

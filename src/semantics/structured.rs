@@ -1,10 +1,10 @@
-//! Structured fields (RFC 9651): all lines of a field as one Dictionary, or nothing.
+//! Structured fields (RFC 9651): all lines of a field as one Dictionary or List, or nothing.
 //!
 //! Invariant: reading is strict, as the RFC wants it. Whoever sends a structured field counts on it that a malformed one is
 //! as good as none, everywhere: a part of it must not be made use of.
 
 use http::{HeaderMap, HeaderName};
-use sfv::{Dictionary, Parser};
+use sfv::{Dictionary, List, Parser};
 
 /// The members of a Dictionary; none if the field is absent, empty or malformed.
 pub(super) fn dictionary(headers: &HeaderMap, name: &HeaderName) -> Option<Dictionary> {
@@ -12,6 +12,11 @@ pub(super) fn dictionary(headers: &HeaderMap, name: &HeaderName) -> Option<Dicti
     // not present in the section), or alternatively the complete HTTP message MUST be treated as malformed."
     let members: Dictionary = Parser::new(&joined(headers, name)).parse().ok()?;
     (!members.is_empty()).then_some(members)
+}
+
+/// The members of a List; none of them if the field is absent, empty or malformed.
+pub(super) fn list(headers: &HeaderMap, name: &HeaderName) -> List {
+    Parser::new(&joined(headers, name)).parse().unwrap_or_default()
 }
 
 /// RFC 9651, 4.2: "When generating `input_bytes`, parsers MUST combine all field lines in the same section (header or
@@ -56,12 +61,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_list_is_read_over_its_lines_and_empty_where_it_is_malformed() {
+        let table: &[(&[&str], usize)] = &[
+            (&[], 0),
+            (&["\"a\", b, 3"], 3),
+            (&["\"a\"", "\"b\""], 2),
+            (&["\"a\"", "\"b"], 0),
+            (&["\"a\" \"b\""], 0),
+        ];
+        for (lines, members) in table {
+            let fields: Vec<_> = lines.iter().map(|line| ("field", *line)).collect();
+            assert_eq!(list(&headers(&fields), &FIELD).len(), *members, "{lines:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_a_field_or_none(line in proptest::collection::vec(any::<u8>(), 0..80)) {
             if let Ok(value) = http::HeaderValue::from_bytes(&line) {
                 let headers: HeaderMap = [(FIELD, value)].into_iter().collect();
                 let _ = dictionary(&headers, &FIELD);
+                let _ = list(&headers, &FIELD);
             }
         }
 
@@ -69,6 +90,7 @@ mod tests {
         fn what_looks_like_a_field_is_one_or_none(line in "[a-z0-9=\"?:;,() @%*/\\\\.-]{0,60}") {
             let headers = headers(&[("field", &line)]);
             let _ = dictionary(&headers, &FIELD);
+            let _ = list(&headers, &FIELD);
         }
     }
 }
