@@ -3,7 +3,13 @@
 //! Above each `if` stands the sentence of the RFC that it obeys. Every *no* has a name: `NotStored`, `Forward`.
 //! A response goes through `storable` once, when it comes; what that read from it (`Lifetime`) is kept, so that a
 //! `verdict` on a hit parses nothing of it again. Where a message is malformed, the side is taken that asks the
-//! upstream once too often. Not here: revalidation, stale answers, heuristic lifetimes, ranges.
+//! upstream once too often. Not here: revalidation, stale answers, heuristic lifetimes.
+//!
+//! What is read of a response: `targeted` says which field's directives govern it, `cache_control` what these are,
+//! `freshness` how long it lives, `groups` what it becomes invalid with. What is read of a request: `vary`, with
+//! `preference`, which variant it selects; `conditional` whether its client has it already; `range` which bytes it wants,
+//! and `multipart` how several pieces of it are sent. `validator` says whether two answers are the same bytes, `reference`
+//! what an unsafe request has made invalid. `grammar` and `structured` are the notations below them all.
 
 pub mod cache_control;
 pub mod cache_status;
