@@ -1,5 +1,6 @@
 //! What is kept: the name of a resource and the facts of one of its answers. No judgements, no clock, no I/O.
 
+pub mod canonical_json;
 pub mod key;
 pub mod stored;
 
