@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use http::header::{CONNECTION, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
@@ -91,6 +91,9 @@ impl Destination {
         // hyper's client sends no body with a GET unless the head announces one; RFC 9110, 9.3.1 allows it.
         if request.body().is_of_unknown_length() {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        if let Some(length) = request.body().whole_length() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         *request.headers_mut() = headers;
         Ok(request)

@@ -1,7 +1,7 @@
 //! Asking the upstream: a place at the gate, a pooled connection, one deadline for the head, a second try where that is safe.
 //!
 //! A kept-alive connection may be closed by the upstream in the very moment we write to it. hyper tries again by itself while
-//! nothing was written; once something was, we do, if the method is safe and there is no body that would have to be sent twice.
+//! nothing was written; once something was, we do, if the method is safe and no body was under way.
 //! Dropping the future of `send` drops the request: whoever calls decides whose life it hangs on.
 
 use std::error::Error as _;
@@ -34,7 +34,7 @@ pub struct Client<C> {
 struct Attempt {
     progress: Option<Arc<Progress>>,
     /// For the next try; none if there may be none.
-    again: Option<Request<()>>,
+    again: Option<Request<Sent>>,
 }
 
 impl<C: Connector> Client<C> {
@@ -85,7 +85,7 @@ impl<C: Connector> Client<C> {
             };
             retries_left -= 1;
             self.telemetry.upstream.retries.add_one();
-            request = again.map(|()| Sent::Empty);
+            request = again;
         }
     }
 
@@ -193,19 +193,18 @@ const HEADERS_MAX: usize = 100;
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 
 impl Attempt {
-    /// RFC 9110, 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests." Safe methods only, without a
-    /// body: a body under way can't be sent twice.
+    /// RFC 9110, 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests." Safe methods only (RFC 10008, 2, has
+    /// QUERY among them, and POST is not, whatever a route makes of it), and no body under way: it can't be sent twice.
     fn of(request: &Request<Sent>) -> Self {
-        let progress = request.body().progress();
-        let may_repeat = request.method().is_safe() && progress.is_none();
-        let again = may_repeat.then(|| {
-            let mut again = Request::new(());
+        let body = request.body().again().filter(|_| request.method().is_safe());
+        let again = body.map(|body| {
+            let mut again = Request::new(body);
             *again.method_mut() = request.method().clone();
             *again.uri_mut() = request.uri().clone();
             *again.headers_mut() = request.headers().clone();
             again
         });
-        Self { progress, again }
+        Self { progress: request.body().progress(), again }
     }
 }
 
