@@ -14,7 +14,7 @@ use larder::config::{self, Settings, Sources};
 use larder::object::{KeyBuilder, Part};
 use larder::proxy::identity::Identity;
 use larder::proxy::path::examine;
-use larder::proxy::plan::{Plan, Wanted, plan};
+use larder::proxy::plan::{Content, Plan, Wanted, plan};
 use larder::proxy::route::Routes;
 
 const CONFIGURATION: &str = r#"
@@ -140,7 +140,7 @@ fn wanted<'r>(path: &'r str, query: Option<&'r str>, headers: &'r HeaderMap) -> 
         path,
         query,
         headers,
-        has_body: false,
+        body: Content::None,
         upgrade: false,
     }
 }

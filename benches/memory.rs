@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +10,9 @@ use criterion::Criterion;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use larder::clock::Timestamp;
-use larder::object::{Head, Key, KeyBuilder, KeySecret, Part, Stored};
+use larder::object::{Head, Key, KeyBuilder, KeySecret, Part, Resource, Stamp, Stored};
 use larder::semantics::Lifetime;
-use larder::semantics::freshness::Source;
+use larder::semantics::freshness::{Source, Staleness};
 use larder::store::{Memory, Settings};
 use larder::telemetry::Telemetry;
 
@@ -59,7 +60,8 @@ fn puts(criterion: &mut Criterion) {
 }
 
 fn memory(max_size_bytes: u64) -> Memory {
-    let settings = Settings { max_size_bytes, max_object_bytes: 1 << 20, max_filling_bytes: 1 << 20 };
+    let settings =
+        Settings { max_size_bytes, max_object_bytes: 1 << 20, max_filling_bytes: 1 << 20, max_variants: 64 };
     Memory::new(&settings, Arc::new(Telemetry::new(["things"])))
 }
 
@@ -83,6 +85,7 @@ fn stored() -> Arc<Stored> {
         head,
         has_cache_status,
         body: Bytes::from_static(&[b'x'; 1024]),
+        part: None,
         requested_at: NOW,
         answered_at: NOW,
         lifetime: Lifetime {
@@ -90,7 +93,15 @@ fn stored() -> Arc<Stored> {
             initial_age: Duration::ZERO,
             answered_at: NOW,
             source: Source::Route,
+            must_ask: false,
+            immutable: false,
+            stale: Staleness::default(),
         },
         route: "things".into(),
+        groups: Vec::new(),
+        resource: Resource::new("host", b"/things", std::iter::empty()),
+        stamp: Stamp(0),
+        live_at: AtomicU64::new(0),
+        asked_in_vain_until: AtomicU64::new(0),
     })
 }

@@ -7,7 +7,7 @@ use criterion::Criterion;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use larder::clock::Timestamp;
-use larder::semantics::freshness::Source;
+use larder::semantics::freshness::{Source, Staleness};
 use larder::semantics::{
     Asked, Audience, CacheStatus, Forward, Lifetime, Policy, Times, Verdict, storable, verdict,
 };
@@ -30,6 +30,9 @@ fn verdicts(criterion: &mut Criterion) {
         initial_age: Duration::ZERO,
         answered_at: NOW,
         source: Source::Route,
+        must_ask: false,
+        immutable: false,
+        stale: Staleness::default(),
     };
     let now = NOW.plus(Duration::from_secs(60));
     let mut group = criterion.benchmark_group("verdict");
@@ -57,14 +60,19 @@ fn fills(criterion: &mut Criterion) {
         override_upstream: false,
         negative_ttl: Duration::ZERO,
         jitter: 0.05,
+        heuristic: 0.1,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
     };
     let request = HeaderMap::new();
     let asked = Asked {
         method: &Method::GET,
+        method_is_cached: false,
         headers: &request,
         audience: Audience::Everyone,
         declared_shared: false,
         undeclared_credential: false,
+        wants_part: false,
     };
     let times = Times { requested_at: NOW, answered_at: NOW.plus(Duration::from_millis(40)) };
     let mut group = criterion.benchmark_group("storable");

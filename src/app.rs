@@ -203,7 +203,8 @@ fn administration(
     let proxy = Arc::downgrade(proxy);
     let entry = move |question: &EntryQuestion| {
         let proxy = proxy.upgrade().ok_or("shutting down")?;
-        let entry = proxy.entry(listen, &question.method, &question.url, &question.headers)?;
+        let entry =
+            proxy.entry(listen, &question.method, &question.url, &question.headers, &question.body)?;
         serde_json::to_value(entry).map_err(|error| error.to_string())
     };
     Admin::new(admin::Parts {

@@ -25,6 +25,9 @@ pub mod telemetry;
 /// Where answers are kept.
 pub mod store;
 
+/// What has been declared invalid, and since when.
+pub mod invalidation;
+
 /// The origin side.
 pub mod upstream;
 

@@ -198,8 +198,6 @@ fn of_the_published_configuration_only_what_is_not_available_yet_is_refused() {
         "upstream.health",
         "identity.resolve",
         "redis",
-        "defaults.stale_while_revalidate",
-        "defaults.stale_if_error",
         "percent",
         "tags",
         "invalidates",
@@ -210,8 +208,6 @@ fn of_the_published_configuration_only_what_is_not_available_yet_is_refused() {
         "write_through",
         "priority",
         "rate_limit",
-        "stale_while_revalidate",
-        "stale_if_error",
         "hook",
     ];
     assert_eq!(unavailable, expected);
@@ -344,8 +340,20 @@ fn what_makes_no_sense_is_refused_in_words() {
             "in route \"a\": mode = \"observe\" is not available yet",
         ),
         (
-            "[[route]]\nname = 'a'\nmatch = '/a'\nkey = { body = 'json' }",
-            "in route \"a\": key.body = \"json\" is not available yet",
+            "[[route]]\nname = 'a'\nmatch = '/a'\nkey = { body = 'jsno' }\nmethods = ['POST']",
+            "key.body in route \"a\": expected \"none\" or \"raw\" or \"json\", found \"jsno\" (did you mean \"json\"?)",
+        ),
+        (
+            "[[route]]\nname = 'a'\nmatch = '/a'\nmethods = ['GET', 'QUERY']\nkey = { body = 'none' }",
+            "methods in route \"a\": \"QUERY\" is answered from the cache only with key.body = \"raw\" or \"json\"",
+        ),
+        (
+            "[[route]]\nname = 'a'\nmatch = '/a'\nmethods = ['Query']\nkey = { body = 'raw' }",
+            "methods in route \"a\": unknown method \"Query\" (did you mean \"QUERY\"?)",
+        ),
+        (
+            "[[route]]\nname = 'a'\nmatch = '/a'\nkey = { body = 'raw', max_body = '0B' }",
+            "key.max_body in route \"a\": has to be above 0; body = \"none\" lets no body count",
         ),
         (
             "[[route]]\nname = 'a'\nmatch = '/a'\nmethods = []",
@@ -353,7 +361,7 @@ fn what_makes_no_sense_is_refused_in_words() {
         ),
         (
             "[[route]]\nname = 'a'\nmatch = '/a'\nmethods = ['PUT']",
-            "methods in route \"a\": only \"GET\" and \"HEAD\" can be answered from the cache, found \"PUT\"",
+            "methods in route \"a\": only \"GET\", \"HEAD\", \"POST\" and \"QUERY\" can be answered from the cache, found \"PUT\"",
         ),
         (
             "[[route]]\nname = 'a'\nmatch = '/a'\nkey = { query = ['utm_*'] }",
@@ -379,6 +387,7 @@ fn every_ordinary_form_is_accepted() {
         "[server]\nadmin = '0.0.0.0:1'\nadmin_token = '0123456789'",
         "[server]\ntrusted_proxies = ['10.0.0.0/8', '::1', '192.0.2.1']",
         "[[route]]\nname = 'a'\nmatch = '/a'\nkey = { query = ['a', 'b'], ignore_query = ['utm_*'], cookies = ['x'] }",
+        "[[route]]\nname = 'a'\nmatch = '/a'\nmethods = ['POST', 'QUERY']\nkey = { body = 'json', max_body = '1MB' }",
         "[upstream]\nurl = 'https://api.example/base/'",
         "upstream.queue = 0\n",
         "\u{feff}[server]\r\nworkers = 1\r\n",
@@ -541,14 +550,15 @@ fn the_report_lists_routes_in_order_of_precedence_and_then_the_rest() {
     let text = format!(
         "{UPSTREAM}[identity]\ncredentials = ['header:authorization']\n\
          [[route]]\nname = 'tail'\nmatch = '/api/{{*rest}}'\nmode = 'pass'\n\
-         [[route]]\nname = 'one'\nmatch = '/api/{{id}}'\nttl = '5m'\nkey = {{ query = ['page'], headers = ['Accept-Language'] }}\n\
+         [[route]]\nname = 'one'\nmatch = '/api/{{id}}'\nttl = '5m'\nmethods = ['GET', 'POST']\n\
+         key = {{ query = ['page'], headers = ['Accept-Language'], body = 'json' }}\n\
          [[route]]\nname = 'me'\nmatch = '/api/me'\nttl = '90s'\noverride = true\nscope = 'shared'\n"
     );
     let loaded = load(&text, &[], &[]).unwrap();
     let expected = "\
 route     match         methods   mode   ttl               scope   key
 me        /api/me       GET HEAD  cache  1m30s (override)  shared  query
-one       /api/{id}     GET HEAD  cache  5m                auto    query page, headers accept-language
+one       /api/{id}     GET POST  cache  5m                auto    query page, headers accept-language, body json
 tail      /api/{*rest}  all       pass   -                 -       -
 unrouted  (all others)  GET HEAD  cache  upstream's        auto    query
 
@@ -564,7 +574,8 @@ warning: route \"me\": \"me\" in its path sounds like whoever asks, but with sco
 fn what_deserves_a_second_look_is_a_warning() {
     let text = format!(
         "{UPSTREAM}[server]\nlisten = '0.0.0.0:1'\ndebug = true\n[identity]\nkey_secret = 'short'\n\
-         [defaults]\njitter = '60%'\n[[route]]\nname = 'a'\nmatch = '/a'\njitter = '70%'\n"
+         [defaults]\njitter = '60%'\n[[route]]\nname = 'a'\nmatch = '/a'\njitter = '70%'\n\
+         key = {{ body = 'raw', max_body = '100MB' }}\n"
     );
     let warnings = load(&text, &[], &[]).unwrap().warnings;
     let beginnings = [
@@ -572,6 +583,7 @@ fn what_deserves_a_second_look_is_a_warning() {
         "identity.credentials is not written",
         "identity.key_secret has fewer",
         "defaults.jitter of 60%",
+        "route \"a\": key.max_body of 100MB is more than memory.max_filling lets be read, 64MB",
         "route \"a\": jitter of 70%",
     ];
     assert_eq!(warnings.len(), beginnings.len(), "{warnings:?}");

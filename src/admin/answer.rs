@@ -3,7 +3,9 @@
 //! Strangers learn nothing, not even which paths there are. Every answer says that it is not to be stored and not to
 //! be taken for anything but what its type says: a browser that was led here must not run it as a script.
 
+use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -12,10 +14,10 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode, request};
 use http_body::Body;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use serde::Serialize;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::access::{Access, Denied};
 use super::endpoint::{Endpoint, KNOWN, Unknown};
@@ -25,6 +27,11 @@ use crate::problem::problem;
 use crate::proxy::identity::Secret;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{Telemetry, exposition};
+
+/// Far above what `key.max_body` is by default.
+const BODY_BYTES_MAX: usize = 1_000_000;
+/// From its first byte to its last.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Answers admin requests; one for all connections.
 pub struct Admin {
@@ -65,11 +72,20 @@ impl Admin {
         }
     }
 
-    /// The answer to a request; its body is not read.
-    #[expect(clippy::unused_async, reason = "a service's answer is a future, whether it has to wait or not")]
-    pub async fn answer<B: Body + Send>(&self, request: Request<B>) -> Response<Full<Bytes>> {
-        let (head, _) = request.into_parts();
-        let mut response = self.answer_head(&head);
+    /// The answer to a request; its body is read only where it is part of the question, and only for who may ask.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send,
+    {
+        let (head, body) = request.into_parts();
+        let found = Endpoint::find(&head.method, head.uri.path());
+        let public = found.is_ok_and(Endpoint::is_public);
+        let denied = if public { None } else { self.access.check(&head).err() };
+        let mut response = match (denied, found) {
+            (Some(denied), _) => refuse(&denied),
+            (None, Ok(endpoint)) => self.tell(endpoint, &head, body).await,
+            (None, Err(unknown)) => explain(unknown, &head),
+        };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -82,23 +98,23 @@ impl Admin {
         response.map(Full::new)
     }
 
-    fn answer_head(&self, request: &request::Parts) -> Response<Bytes> {
-        let found = Endpoint::find(&request.method, request.uri.path());
-        let public = found.is_ok_and(Endpoint::is_public);
-        if !public && let Err(denied) = self.access.check(request) {
-            return refuse(&denied);
-        }
-        match found {
-            Ok(Endpoint::Live) => json(StatusCode::OK, &json!({"status": "live"})),
-            Ok(Endpoint::Ready) => self.ready(),
-            Ok(Endpoint::Metrics) => self.metrics(),
-            Ok(Endpoint::Stats) => {
+    async fn tell<B>(&self, endpoint: Endpoint, request: &request::Parts, body: B) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send,
+    {
+        match endpoint {
+            Endpoint::Live => json(StatusCode::OK, &json!({"status": "live"})),
+            Endpoint::Ready => self.ready(),
+            Endpoint::Metrics => self.metrics(),
+            Endpoint::Stats => {
                 let stats = Stats::new(&self.telemetry, self.started.elapsed());
                 json(StatusCode::OK, &stats)
             }
-            Ok(Endpoint::Config) => json(StatusCode::OK, &self.config),
-            Ok(Endpoint::Entry) => self.entry(request),
-            Err(unknown) => explain(unknown, request),
+            Endpoint::Config => json(StatusCode::OK, &self.config),
+            Endpoint::Entry => match read(body).await {
+                Ok(body) => self.entry(request, body),
+                Err((status, why)) => problem(status, why),
+            },
         }
     }
 
@@ -117,12 +133,27 @@ impl Admin {
         with(Response::new(text.into()), CONTENT_TYPE, exposition::CONTENT_TYPE)
     }
 
-    fn entry(&self, request: &request::Parts) -> Response<Bytes> {
-        let question = EntryQuestion::read(request, self.access.takes_authorization());
+    fn entry(&self, request: &request::Parts, body: Bytes) -> Response<Bytes> {
+        let question = EntryQuestion::read(request, body, self.access.takes_authorization());
         match question.and_then(|question| (self.entry)(&question)) {
             Ok(found) => json(StatusCode::OK, &found),
             Err(why) => problem(StatusCode::BAD_REQUEST, &why),
         }
+    }
+}
+
+/// The body of a question.
+async fn read<B>(body: B) -> Result<Bytes, (StatusCode, &'static str)>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send,
+{
+    match timeout(BODY_TIME_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err((StatusCode::PAYLOAD_TOO_LARGE, "a body of more than 1 MB is not read here"))
+        }
+        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
     }
 }
 
@@ -202,6 +233,7 @@ mod tests {
                 Ok(json!({
                     "asked": format!("{} {}", question.method, question.url),
                     "by": authorization,
+                    "body": question.body.len(),
                 }))
             }),
             started: Instant::now(),
@@ -209,12 +241,24 @@ mod tests {
     }
 
     async fn ask(admin: &Admin, request: &str, headers: &[(&str, &str)]) -> (http::response::Parts, String) {
+        ask_with_body(admin, request, headers, Empty::<Bytes>::new()).await
+    }
+
+    async fn ask_with_body<B>(
+        admin: &Admin,
+        request: &str,
+        headers: &[(&str, &str)],
+        body: B,
+    ) -> (http::response::Parts, String)
+    where
+        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send,
+    {
         let (method, uri) = request.split_once(' ').unwrap();
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        let request = request.body(body).unwrap();
         let (head, body) = admin.answer(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         (head, String::from_utf8(body.into()).unwrap())
@@ -256,6 +300,48 @@ mod tests {
             if status == 405 {
                 assert_eq!(head.headers[ALLOW], "GET, HEAD", "{request}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_may_have_a_body_of_its_own() {
+        let admin = admin(None, Arc::default());
+        let host = [("host", "localhost")];
+        for method in ["GET", "POST"] {
+            let request = format!("{method} /entry?method=POST&url=/a");
+            let (head, text) = ask_with_body(&admin, &request, &host, Full::from("{}")).await;
+            assert_eq!(head.status, 200, "{text}");
+            assert!(text.contains("\"asked\": \"POST /a\"") && text.contains("\"body\": 2"), "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_read_up_to_a_bound_and_not_for_strangers() {
+        let open = admin(None, Arc::default());
+        let host = [("host", "localhost")];
+        let ask = |body| ask_with_body(&open, "POST /entry?url=/a", &host, body);
+        assert_eq!(ask(Full::from(vec![0; BODY_BYTES_MAX])).await.0.status, 200);
+        assert_eq!(ask(Full::from(vec![0; BODY_BYTES_MAX + 1])).await.0.status, 413);
+        let request = "POST /entry?url=/a";
+        assert_eq!(ask_with_body(&open, request, &host, Never).await.0.status, 408);
+        let closed = admin(Some(TOKEN), Arc::default());
+        let at_once = timeout(Duration::from_secs(1), ask_with_body(&closed, request, &host, Never));
+        assert_eq!(at_once.await.unwrap().0.status, 401);
+        assert_eq!(ask_with_body(&closed, "POST /stats", &host, Never).await.0.status, 401);
+    }
+
+    /// A body of which nothing ever comes.
+    struct Never;
+
+    impl Body for Never {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Pending
         }
     }
 
@@ -322,7 +408,7 @@ mod tests {
         let mine = ("authorization", "Bearer correct horse");
         let (_, body) = ask(&admin, "GET /entry?url=/a", &[mine]).await;
         let read: serde_json::Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(read, json!({"asked": "GET /a", "by": null}));
+        assert_eq!(read, json!({"asked": "GET /a", "by": null, "body": 0}));
         let callers = ("x-larder-header", "authorization: Bearer caller");
         let (_, body) = ask(&admin, "GET /entry?url=/a", &[mine, callers]).await;
         let read: serde_json::Value = serde_json::from_str(&body).unwrap();

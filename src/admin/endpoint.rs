@@ -31,6 +31,7 @@ pub(super) const KNOWN: &str =
     "GET /health/live, /health/ready, /metrics, /stats, /config and /entry?method=GET&url=/path";
 
 const READ: &str = "GET, HEAD";
+const READ_OR_POST: &str = "GET, HEAD, POST";
 const POST: &str = "POST";
 
 impl Endpoint {
@@ -47,7 +48,13 @@ impl Endpoint {
             "/entry" => Self::Entry,
             _ => return Err(unbuilt(method, path)),
         };
-        if reads(method) { Ok(endpoint) } else { Err(Unknown::Method(READ)) }
+        match endpoint {
+            // The request that is asked about may have a body, and so has the question then.
+            Self::Entry if *method == Method::POST => Ok(endpoint),
+            Self::Entry if !reads(method) => Err(Unknown::Method(READ_OR_POST)),
+            _ if reads(method) => Ok(endpoint),
+            _ => Err(Unknown::Method(READ)),
+        }
     }
 
     /// Probes have no token, and there is little to learn from the answer.
@@ -84,6 +91,8 @@ mod tests {
             ("GET /stats", Ok(Endpoint::Stats)),
             ("GET /config", Ok(Endpoint::Config)),
             ("GET /entry", Ok(Endpoint::Entry)),
+            ("POST /entry", Ok(Endpoint::Entry)),
+            ("PUT /entry", Err(Unknown::Method("GET, HEAD, POST"))),
             ("POST /stats", Err(Unknown::Method("GET, HEAD"))),
             ("OPTIONS /config", Err(Unknown::Method("GET, HEAD"))),
             ("DELETE /health/live", Err(Unknown::Method("GET, HEAD"))),

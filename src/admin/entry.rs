@@ -3,6 +3,7 @@
 //! `method` (`GET` if left out) and `url` are parameters of the query; `url` is a path or absolute, and what is special
 //! in a query is percent-encoded in it. Whose request it is, its headers say: those of the admin request are taken as the
 //! caller's, except what belongs to the connection, `Host`, `Content-*`, and `Authorization` where that is the admin's own.
+//! Its body is the caller's too, and then so are the fields that say how to read it (`Content-Type` and its like).
 //! `X-Larder-Header: name: value`, as often as needed, says any header outright, also those; a name said so
 //! replaces what the admin request itself bears of that name.
 //!
@@ -10,7 +11,10 @@
 
 use std::borrow::Cow;
 
-use http::header::{AUTHORIZATION, EXPECT, HOST, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPECT, HOST, HeaderName, HeaderValue,
+};
 use http::{HeaderMap, Method, Uri, request};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -29,13 +33,21 @@ pub struct EntryQuestion {
     pub url: String,
     /// The caller's. `Host` only if it was said outright.
     pub headers: HeaderMap,
+    /// As it would be sent; empty for none.
+    pub body: Bytes,
 }
 
 const SAID_OUTRIGHT: HeaderName = HeaderName::from_static("x-larder-header");
+/// Fields that say how to read a body.
+const OF_THE_BODY: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
 
 impl EntryQuestion {
     /// `Err` is for the one who asked.
-    pub(super) fn read(request: &request::Parts, authorization_is_ours: bool) -> Result<Self, String> {
+    pub(super) fn read(
+        request: &request::Parts,
+        body: Bytes,
+        authorization_is_ours: bool,
+    ) -> Result<Self, String> {
         let mut method = None;
         let mut url = None;
         let query = request.uri.query().unwrap_or_default();
@@ -54,7 +66,8 @@ impl EntryQuestion {
         Ok(Self {
             method: method.map_or(Ok(Method::GET), |method| read_method(&method))?,
             url: read_url(url)?,
-            headers: callers(&request.headers, authorization_is_ours)?,
+            headers: callers(&request.headers, authorization_is_ours, !body.is_empty())?,
+            body,
         })
     }
 }
@@ -102,7 +115,7 @@ fn read_url(text: String) -> Result<String, String> {
     }
 }
 
-fn callers(sent: &HeaderMap, authorization_is_ours: bool) -> Result<HeaderMap, String> {
+fn callers(sent: &HeaderMap, authorization_is_ours: bool, has_body: bool) -> Result<HeaderMap, String> {
     let mut outright = HeaderMap::new();
     for line in sent.get_all(SAID_OUTRIGHT) {
         let (name, value) = read_header(line).ok_or("X-Larder-Header is written \"name: value\"")?;
@@ -114,7 +127,7 @@ fn callers(sent: &HeaderMap, authorization_is_ours: bool) -> Result<HeaderMap, S
         .keys()
         .filter(|&name| {
             [HOST, EXPECT, SAID_OUTRIGHT].contains(name)
-                || name.as_str().starts_with("content-")
+                || (name.as_str().starts_with("content-") && !(has_body && OF_THE_BODY.contains(name)))
                 || (authorization_is_ours && name == AUTHORIZATION)
                 || outright.contains_key(name)
         })
@@ -149,7 +162,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        EntryQuestion::read(&request.body(()).unwrap().into_parts().0, ours)
+        EntryQuestion::read(&request.body(()).unwrap().into_parts().0, Bytes::new(), ours)
     }
 
     #[test]
@@ -223,6 +236,19 @@ mod tests {
         );
         let got = read("?url=/a", &sent, true).unwrap();
         assert_eq!(sorted(&got.headers), ["cookie: lang=de", "cookie: session=a"]);
+    }
+
+    #[test]
+    fn a_body_lends_the_fields_that_say_how_to_read_it() {
+        let request = Request::post("/entry?url=/a&method=POST")
+            .header("content-type", "application/json")
+            .header("content-language", "de")
+            .header("content-length", "2")
+            .header("x-larder-header", "content-language: en");
+        let head = request.body(()).unwrap().into_parts().0;
+        let got = EntryQuestion::read(&head, Bytes::from("{}"), false).unwrap();
+        assert_eq!(got.body, "{}");
+        assert_eq!(sorted(&got.headers), ["content-language: en", "content-type: application/json"]);
     }
 
     #[test]

@@ -123,7 +123,7 @@ pub struct Explain {
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = asked::header)]
     pub headers: Vec<(HeaderName, HeaderValue)>,
 
-    /// A body of the request: only whether there is one matters yet
+    /// A body of the request, as for curl; a Content-Type is part of the key only if -H says one
     #[arg(short, long = "data", value_name = "BODY", allow_hyphen_values = true)]
     pub data: Option<String>,
 
@@ -179,6 +179,7 @@ A credential is used to compute the key and never printed.
 Examples:
   larder explain GET /api/users/1
   larder explain -c larder.toml GET 'http://localhost:8080/api/users?page=2' -H 'authorization: Bearer x'
+  larder explain POST /api/search -H 'content-type: application/json' -d '{\"q\": \"tea\"}'
   larder explain --admin http://127.0.0.1:8081 GET http://127.0.0.1:8080/api/users/1";
 
 /// Arguments whose values may hold a credential, as clap calls them.

@@ -13,7 +13,7 @@ use super::outlet::say;
 use crate::config::Sources;
 use crate::proxy::identity::Identity;
 use crate::proxy::inspect::inspect;
-use crate::proxy::plan::Wanted;
+use crate::proxy::plan::{Content, Wanted};
 use crate::proxy::route::Routes;
 
 /// Where the token of the admin listener may stand.
@@ -30,6 +30,7 @@ pub(super) fn explain(explain: &Explain) -> Result<(), Failure> {
                 path: entry_path(&explain.method, &explain.target),
                 token,
                 headers: headers(explain),
+                body: explain.data.clone().unwrap_or_default().into(),
             };
             say(&instance::ask(admin, &question)?)
         }
@@ -61,7 +62,7 @@ fn explain_by_configuration(explain: &Explain) -> Result<(), Failure> {
         path: &target.path,
         query: target.query.as_deref(),
         headers: &headers,
-        has_body: explain.data.is_some(),
+        body: explain.data.as_ref().map_or(Content::None, |data| Content::Read(data.as_bytes())),
         upgrade: headers.contains_key(header::UPGRADE),
     };
     say(&inspect(&wanted, &routes, &identity).to_string())

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -22,6 +22,8 @@ pub(super) struct Question {
     pub(super) token: Option<HeaderValue>,
     /// What the request that is asked about bears.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Its body; empty for none.
+    pub(super) body: Bytes,
 }
 
 /// Why there is no answer.
@@ -95,15 +97,16 @@ async fn exchange(
 }
 
 /// Nothing but what has to be: what else it bore would be taken for the caller's.
-fn request(place: &str, question: &Question) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let mut builder = Request::get(&question.path).header(header::HOST, place);
+fn request(place: &str, question: &Question) -> Result<Request<Full<Bytes>>, http::Error> {
+    let method = if question.body.is_empty() { Method::GET } else { Method::POST };
+    let mut builder = Request::builder().method(method).uri(&question.path).header(header::HOST, place);
     if let Some(token) = &question.token {
         builder = builder.header(header::AUTHORIZATION, token);
     }
     for (name, value) in &question.headers {
         builder = builder.header(FIELD, [name.as_str().as_bytes(), b": ", value.as_bytes()].concat());
     }
-    builder.body(Empty::new())
+    builder.body(Full::new(question.body.clone()))
 }
 
 /// The detail of a problem (RFC 9457), or whatever else was said, in one line.
@@ -207,6 +210,7 @@ mod tests {
             path: "/entry?method=GET&url=%2Fa".into(),
             token: Some(asked::bearer("t").unwrap()),
             headers: vec![asked::header("Cookie: a=b").unwrap(), asked::header("accept:*/*").unwrap()],
+            body: Bytes::new(),
         }
     }
 
@@ -222,6 +226,15 @@ mod tests {
             assert!(asked.lines().any(|each| each == line), "{line} in {asked}");
         }
         assert!(!asked.contains("\r\ncookie:"), "{asked}");
+    }
+
+    #[test]
+    fn a_body_is_sent_with_the_question() {
+        let (uri, asked) = instance("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        ask(&uri, &Question { body: Bytes::from("{\"a\":1}"), ..question() }).unwrap();
+        let asked = asked.join().unwrap();
+        assert!(asked.starts_with("POST /entry?"), "{asked}");
+        assert!(asked.contains("\r\ncontent-length: 7\r\n") && !asked.contains("content-type"), "{asked}");
     }
 
     #[test]

@@ -308,6 +308,8 @@ fn memory(memory: &Memory, written: &mut Written) -> store::Settings {
             written.wrong(&at(key), "has to be above 0");
         }
     }
+    // Each is looked through where one is added.
+    within(memory.max_variants, 1..=10_000, &at("max_variants"), written);
     let (object, size) = (at("max_object"), at("max_size"));
     let both_meant = !written.is_spoiled(&object) && !written.is_spoiled(&size);
     if both_meant && memory.max_object.0 > memory.max_size.0 {
@@ -321,6 +323,7 @@ fn memory(memory: &Memory, written: &mut Written) -> store::Settings {
         max_size_bytes: memory.max_size.0,
         max_object_bytes: memory.max_object.0,
         max_filling_bytes: memory.max_filling.0,
+        max_variants: usize::try_from(memory.max_variants).unwrap_or(usize::MAX),
     }
 }
 

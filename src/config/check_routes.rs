@@ -4,9 +4,9 @@ use super::document::Point;
 use super::file::{Defaults, File, Key, Route as RouteAsWritten};
 use super::mistakes::Place;
 use super::path::KeyPath;
-use super::words::{self, Percent, Period};
+use super::words::{self, Body, Percent, Period};
 use super::written::Written;
-use crate::proxy::route::{Coalesce, KeyParts, Mode, Pattern, Route, Routes, Scope, UNROUTED};
+use crate::proxy::route::{BodyPart, Coalesce, KeyParts, Mode, Pattern, Route, Routes, Scope, UNROUTED};
 use crate::semantics::Policy;
 use http::{HeaderName, Method};
 use std::collections::BTreeMap;
@@ -39,8 +39,11 @@ fn check_route(
 ) -> Option<Route> {
     let name = name(route.name.as_deref(), path, written);
     let pattern = pattern(route.r#match.as_deref(), path, written);
-    let methods = methods(&route.methods, &path.join("methods"), written);
-    let key = key_parts(&route.key, &path.join("key"), written);
+    let key_path = path.join("key");
+    // A word there that is not understood has had its mistake.
+    let by_body = route.key.body != Body::Ignored || written.is_spoiled(&key_path.join("body"));
+    let methods = methods(&route.methods, by_body, &path.join("methods"), written);
+    let key = key_parts(&route.key, &key_path, written);
     Some(Route {
         name: name?.into(),
         pattern: pattern?,
@@ -54,6 +57,9 @@ fn check_route(
             override_upstream: route.r#override,
             negative_ttl: route.negative_ttl.unwrap_or(defaults.negative_ttl).0,
             jitter: route.jitter.unwrap_or(defaults.jitter).0,
+            heuristic: route.heuristic.unwrap_or(defaults.heuristic).0,
+            stale_while_revalidate: route.stale_while_revalidate.unwrap_or(defaults.stale_while_revalidate).0,
+            stale_if_error: route.stale_if_error.unwrap_or(defaults.stale_if_error).0,
         },
         scope: match route.scope {
             words::Scope::Auto => Scope::Auto,
@@ -70,14 +76,28 @@ fn check_route(
 
 /// What holds where no route matches: `[defaults]`, and else what a route has that leaves everything out.
 fn unrouted(defaults: &Defaults) -> Option<Route> {
-    let Defaults { ttl: Period(ttl), negative_ttl: Period(negative_ttl), jitter: Percent(jitter) } =
-        *defaults;
+    let Defaults {
+        ttl: Period(ttl),
+        negative_ttl: Period(negative_ttl),
+        jitter: Percent(jitter),
+        heuristic: Percent(heuristic),
+        stale_while_revalidate: Period(stale_while_revalidate),
+        stale_if_error: Period(stale_if_error),
+    } = *defaults;
     Some(Route {
         name: Arc::from(UNROUTED),
         pattern: "/{*rest}".parse().ok()?,
         methods: vec![Method::GET, Method::HEAD],
         mode: Mode::default(),
-        policy: Policy { ttl, override_upstream: false, negative_ttl, jitter },
+        policy: Policy {
+            ttl,
+            override_upstream: false,
+            negative_ttl,
+            jitter,
+            heuristic,
+            stale_while_revalidate,
+            stale_if_error,
+        },
         scope: Scope::default(),
         key: KeyParts::default(),
         coalesce: Coalesce::default(),
@@ -174,31 +194,28 @@ fn place_in_brackets(path: &KeyPath, written: &Written) -> String {
     }
 }
 
-fn methods(list: &[String], path: &KeyPath, written: &mut Written) -> Vec<Method> {
+/// `by_body`: the body is part of the key.
+fn methods(list: &[String], by_body: bool, path: &KeyPath, written: &mut Written) -> Vec<Method> {
+    const CACHED: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::QUERY];
     let mut methods = Vec::new();
     for (index, text) in list.iter().enumerate() {
         let item = path.item(index);
         let found = written.shown(text, &item);
-        let wrong = match text.as_str() {
-            "GET" => {
-                methods.push(Method::GET);
-                continue;
-            }
-            "HEAD" => {
-                methods.push(Method::HEAD);
-                continue;
-            }
-            "POST" | "QUERY" if written.may_show(&item) => {
-                let message = written.not_available(path, &format!("methods = [{found}]"));
-                written.note(&item, Point::Value, message);
-                continue;
-            }
-            other => match other.to_uppercase().as_str() {
-                upper @ ("GET" | "HEAD") if written.may_show(&item) => {
-                    format!("unknown method {found} (did you mean \"{upper}\"?)")
+        let wrong = match CACHED.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(text)) {
+            Some(method) if method.as_str() == text => {
+                if by_body || method == Method::GET || method == Method::HEAD {
+                    methods.push(method);
+                    continue;
                 }
-                _ => format!("only \"GET\" and \"HEAD\" can be answered from the cache, found {found}"),
-            },
+                format!("{found} is answered from the cache only with key.body = \"raw\" or \"json\"")
+            }
+            Some(method) if written.may_show(&item) => {
+                format!("unknown method {found} (did you mean \"{method}\"?)")
+            }
+            _ => {
+                let names = "\"GET\", \"HEAD\", \"POST\" and \"QUERY\"";
+                format!("only {names} can be answered from the cache, found {found}")
+            }
         };
         written.wrong_item(path, index, &wrong);
     }
@@ -227,7 +244,15 @@ fn key_parts(key: &Key, path: &KeyPath, written: &mut Written) -> KeyParts {
         // RFC 6265, 4.1.1: a cookie's name is a token, and so is a header's.
         name.parse::<HeaderName>().ok().map(|_| name.to_owned())
     });
-    KeyParts { query, ignore_query, headers, cookies }
+    if key.max_body.0 == 0 {
+        written.wrong(&path.join("max_body"), "has to be above 0; body = \"none\" lets no body count");
+    }
+    let body = match key.body {
+        Body::Ignored => BodyPart::Ignored,
+        Body::Raw => BodyPart::Raw,
+        Body::Json => BodyPart::Json,
+    };
+    KeyParts { query, ignore_query, headers, cookies, body, max_body_bytes: key.max_body.0 }
 }
 
 /// Each of the names as `read` has it; those it has not are mistakes.

@@ -103,8 +103,10 @@ pub(super) struct Memory {
     pub max_size: Size,
     /// Bytes of one answer's body; a longer one is passed on without being kept.
     pub max_object: Size,
-    /// Bytes of the bodies that are coming in to be kept; past it answers are passed on without being kept.
+    /// Bytes of the bodies that are coming in to be kept, or to be part of a key; past it they are only passed on.
     pub max_filling: Size,
+    /// Variants of one URL that are kept (Vary); for a further one the oldest goes.
+    pub max_variants: u32,
 }
 
 /// `[defaults]`
@@ -117,6 +119,12 @@ pub(super) struct Defaults {
     pub negative_ttl: Period,
     /// By how much a lifetime that a route gave may be shortened, so that not everything ends at once.
     pub jitter: Percent,
+    /// How much of the time since its Last-Modified an answer is taken to be fresh where nobody says how long; at most a day, and 0% for not at all.
+    pub heuristic: Percent,
+    /// How long past its end an answer is given while it is fetched anew, where the upstream says nothing of that.
+    pub stale_while_revalidate: Period,
+    /// How long past its end an answer is given where the upstream fails, where it said nothing of that.
+    pub stale_if_error: Period,
 }
 
 /// `[[route]]`
@@ -137,6 +145,12 @@ pub(super) struct Route {
     pub negative_ttl: Option<Period>,
     /// By how much those lifetimes may be shortened; left out, what [defaults] says.
     pub jitter: Option<Percent>,
+    /// How much of the time since its Last-Modified an answer is taken to be fresh where nobody says how long; left out, what [defaults] says.
+    pub heuristic: Option<Percent>,
+    /// How long past its end an answer is given while it is fetched anew, where the upstream says nothing of that; left out, what [defaults] says.
+    pub stale_while_revalidate: Option<Period>,
+    /// How long past its end an answer is given where the upstream fails, where it said nothing of that; left out, what [defaults] says.
+    pub stale_if_error: Option<Period>,
     /// Whether the route's ttl holds whatever the upstream says.
     pub r#override: bool,
     /// Who shares an answer: "auto" gives each credential its own, "identity" also passes requests without one, "shared" ignores credentials.
@@ -159,8 +173,10 @@ pub(super) struct Key {
     pub headers: Vec<String>,
     /// Cookies that count.
     pub cookies: Vec<String>,
-    /// What of the request's body counts, which is nothing ("none").
+    /// What of a request's body counts: nothing, and a request with one is passed on ("none"), every byte ("raw"), or what it means as JSON ("json").
     pub body: Body,
+    /// Bytes of a body that counts; a request with a longer one is passed on.
+    pub max_body: Size,
 }
 
 impl Default for Server {
@@ -211,13 +227,25 @@ impl Default for Identity {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { max_size: Size(256_000_000), max_object: Size(8_000_000), max_filling: Size(64_000_000) }
+        Self {
+            max_size: Size(256_000_000),
+            max_object: Size(8_000_000),
+            max_filling: Size(64_000_000),
+            max_variants: 64,
+        }
     }
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { ttl: Period::ZERO, negative_ttl: Period::ZERO, jitter: Percent(0.05) }
+        Self {
+            ttl: Period::ZERO,
+            negative_ttl: Period::ZERO,
+            jitter: Percent(0.05),
+            heuristic: Percent(0.1),
+            stale_while_revalidate: Period::ZERO,
+            stale_if_error: Period::ZERO,
+        }
     }
 }
 
@@ -231,6 +259,9 @@ impl Default for Route {
             ttl: None,
             negative_ttl: None,
             jitter: None,
+            heuristic: None,
+            stale_while_revalidate: None,
+            stale_if_error: None,
             r#override: false,
             scope: Scope::Auto,
             key: Key::default(),
@@ -247,6 +278,7 @@ impl Default for Key {
             headers: Vec::new(),
             cookies: Vec::new(),
             body: Body::Ignored,
+            max_body: Size(64_000),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::file::File;
 use super::path::KeyPath;
 use super::settings::Settings;
 use super::words::{Period, SET};
-use crate::proxy::route::{KeyParts, Mode, Route, Scope};
+use crate::proxy::route::{BodyPart, KeyParts, Mode, Route, Scope};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -40,6 +40,9 @@ pub(super) fn blanked(file: &File, hidden: &BTreeSet<KeyPath>) -> Value {
         route.ttl.get_or_insert(file.defaults.ttl);
         route.negative_ttl.get_or_insert(file.defaults.negative_ttl);
         route.jitter.get_or_insert(file.defaults.jitter);
+        route.heuristic.get_or_insert(file.defaults.heuristic);
+        route.stale_while_revalidate.get_or_insert(file.defaults.stale_while_revalidate);
+        route.stale_if_error.get_or_insert(file.defaults.stale_if_error);
     }
     // Maps with text for keys, and words: nothing that JSON could not hold.
     let mut shown = serde_json::to_value(&file).unwrap_or_default();
@@ -108,6 +111,11 @@ fn key(key: &KeyParts) -> String {
     }
     if !key.cookies.is_empty() {
         parts.push(format!("cookies {}", key.cookies.join(" ")));
+    }
+    match key.body {
+        BodyPart::Ignored => {}
+        BodyPart::Raw => parts.push("body raw".to_owned()),
+        BodyPart::Json => parts.push("body json".to_owned()),
     }
     parts.join(", ")
 }

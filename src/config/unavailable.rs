@@ -13,10 +13,6 @@ const KEYS: &[&str] = &[
     "upstream.health",
     "identity.resolve",
     "redis",
-    "defaults.stale_while_revalidate",
-    "defaults.stale_if_error",
-    "route.stale_while_revalidate",
-    "route.stale_if_error",
     "route.percent",
     "route.tags",
     "route.invalidates",
@@ -29,9 +25,8 @@ const KEYS: &[&str] = &[
     "hook",
 ];
 
-/// Words at keys that exist; `None`: any word but those that exist.
-const WORDS: &[(&str, Option<&str>)] =
-    &[("route.mode", Some("observe")), ("route.coalesce", Some("cluster")), ("route.key.body", None)];
+/// Words at keys that exist.
+const WORDS: &[(&str, &str)] = &[("route.mode", "observe"), ("route.coalesce", "cluster")];
 
 /// Whether the key, or the table it is in, is one of those.
 pub(super) fn is_key(path: &str) -> bool {
@@ -40,5 +35,5 @@ pub(super) fn is_key(path: &str) -> bool {
 
 /// Whether that word at that key is one of those; asked only about words that are not understood.
 pub(super) fn is_word(path: &str, word: &str) -> bool {
-    WORDS.iter().any(|(key, named)| *key == path && named.is_none_or(|named| named == word))
+    WORDS.contains(&(path, word))
 }

@@ -1,8 +1,8 @@
 //! What is allowed and still worth a second look. Warnings never keep Larder from starting.
 
 use super::settings::Settings;
-use super::words::{Percent, Period};
-use crate::proxy::route::{Mode, Route, Scope};
+use super::words::{Percent, Period, Size};
+use crate::proxy::route::{BodyPart, Mode, Route, Scope};
 
 /// A lifetime that may shrink by more than half is hardly the one that was written.
 const JITTER_USUAL_MAX: f64 = 0.5;
@@ -71,6 +71,14 @@ fn of_route(route: &Route, settings: &Settings, found: &mut Vec<String>) {
         found.push(format!(
             "route \"{name}\": nothing is cached, since scope = \"identity\" wants a credential \
              and identity.credentials names none",
+        ));
+    }
+    let (longest, room) = (route.key.max_body_bytes, settings.memory.max_filling_bytes);
+    if route.key.body != BodyPart::Ignored && longest > room {
+        found.push(format!(
+            "route \"{name}\": key.max_body of {} is more than memory.max_filling lets be read, {}",
+            Size(longest),
+            Size(room),
         ));
     }
     // The one in [defaults] has had its warning.

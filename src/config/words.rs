@@ -262,7 +262,7 @@ choice!(/** `mode` */ Mode: Cache = "cache", Pass = "pass");
 choice!(/** `scope` */ Scope: Auto = "auto", Identity = "identity", Shared = "shared");
 choice!(/** `coalesce` */ Coalesce: Off = "off", Instance = "instance");
 choice!(/** `upstream.host` */ HostField: Client = "client", Upstream = "upstream");
-choice!(/** `key.body` */ Body: Ignored = "none");
+choice!(/** `key.body` */ Body: Ignored = "none", Raw = "raw", Json = "json");
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ pub struct Key([u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Part {
-    /// `GET` for GET and HEAD.
+    /// `GET` for GET and HEAD, `POST`, `QUERY`.
     Method = 1,
     /// `http` or `https`, as the client used it.
     Scheme = 2,
@@ -46,10 +46,18 @@ pub enum Part {
     VaryValue = 14,
     /// The host a trusted proxy says the client asked for.
     ForwardedHost = 15,
+    /// The body of the request, as sent or as canonical JSON.
+    Body = 16,
+    /// … and how it is to be read: a `Content-Type`.
+    BodyType = 17,
+    /// … a `Content-Encoding`.
+    BodyEncoding = 18,
+    /// … a `Content-Language`.
+    BodyLanguage = 19,
 }
 
 impl Part {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 19] = [
         Self::Method,
         Self::Scheme,
         Self::Authority,
@@ -65,6 +73,10 @@ impl Part {
         Self::VaryName,
         Self::VaryValue,
         Self::ForwardedHost,
+        Self::Body,
+        Self::BodyType,
+        Self::BodyEncoding,
+        Self::BodyLanguage,
     ];
 
     /// The part with this tag.

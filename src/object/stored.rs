@@ -1,17 +1,20 @@
 //! `Stored`: one answer of the upstream, as facts: what was said, when it was asked for and when it came.
 //!
 //! The head is prepared once, when it comes: hop-by-hop fields gone, `Via` added, so that a hit copies it and adds
-//! what depends on the moment. Invariant: a `Stored` is complete; half a body is never one.
+//! what depends on the moment. Invariant: a `Stored` has all bytes that its head promises; half a body is never one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::header::AGE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::resource::{Resource, Stamp};
 use crate::clock::Timestamp;
 use crate::semantics::fields::CACHE_STATUS;
 use crate::semantics::freshness::Lifetime;
+use crate::semantics::range::ContentRange;
 
 /// Status and fields of an answer, as every client gets them.
 #[derive(Debug)]
@@ -30,8 +33,10 @@ pub struct Stored {
     pub head: Head,
     /// The upstream, or a cache before it, sent a `Cache-Status`: ours comes after it.
     pub has_cache_status: bool,
-    /// The whole body.
+    /// The whole body, or the part of it that is told by …
     pub body: Bytes,
+    /// … its `Content-Range`: the answer is a 206.
+    pub part: Option<ContentRange>,
     /// When its request was sent to the upstream.
     pub requested_at: Timestamp,
     /// When its head had come; ages count from here.
@@ -40,6 +45,16 @@ pub struct Stored {
     pub lifetime: Lifetime,
     /// The name of the route it was stored by.
     pub route: Arc<str>,
+    /// The groups the upstream says it belongs to (RFC 9875).
+    pub groups: Vec<Box<str>>,
+    /// The URI it is an answer for, …
+    pub resource: Resource,
+    /// … all that had been changed before it was asked for, …
+    pub stamp: Stamp,
+    /// … and the last of all changes at which it was found unchanged. Written by whoever looks.
+    pub live_at: AtomicU64,
+    /// The upstream failed to say more of it: until then nobody need ask again. Milliseconds since 1970.
+    pub asked_in_vain_until: AtomicU64,
 }
 
 /// What an entry costs beside names, values and body: this struct, the tables of its header map, the cache's own nodes, and what
@@ -62,6 +77,26 @@ impl Head {
 }
 
 impl Stored {
+    /// The upstream's fields, without what a hit writes in its own.
+    pub fn fields(&self) -> HeaderMap {
+        let mut headers = self.head.headers.clone();
+        headers.remove(AGE);
+        if !self.has_cache_status {
+            headers.remove(CACHE_STATUS);
+        }
+        headers
+    }
+
+    /// The upstream was asked about this and failed: while that is fresh news, nobody need wait to hear it again.
+    pub fn was_asked_in_vain(&self, until: Timestamp) {
+        self.asked_in_vain_until.store(until.millis(), Relaxed);
+    }
+
+    /// Whether that is fresh news.
+    pub fn is_asked_in_vain(&self, now: Timestamp) -> bool {
+        now.millis() < self.asked_in_vain_until.load(Relaxed)
+    }
+
     /// What it costs to keep this, in bytes.
     pub fn weight(&self) -> usize {
         let fields: usize = self
@@ -70,6 +105,7 @@ impl Stored {
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + HEADER_BYTES)
             .sum();
-        OVERHEAD_BYTES + fields + self.body.len()
+        let groups: usize = self.groups.iter().map(|group| group.len() + size_of::<Box<str>>()).sum();
+        OVERHEAD_BYTES + fields + groups + self.body.len()
     }
 }

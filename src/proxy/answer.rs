@@ -1,11 +1,15 @@
 //! The way of a request: what can be said at once, and where it goes if nothing can.
 //!
 //! ```text
-//! hop, target ─▶ plan ─▶ find ─▶ verdict ─┬─ Serve ──────────────────▶ respond::kept
-//!     │            │                      ├─ OnlyIfCached ───────────▶ failure (504)
-//!  failure       Pass                     └─ Ask ─▶ fetch ─┬─ kept ──▶ respond::arriving
-//!  (400)           ▼                                       └─ not ───▶ respond::passed
-//!                pass ───────────────────────────────────────────────▶ respond::passed
+//! hop, target ─▶ plan ─▶ find ─▶ verdict ─┬─ Serve, ServeStale ──────▶ respond::kept
+//!     │          │ │                      ├─ ServeAndRefresh ────────▶ respond::kept, and refresh behind it
+//!     │          │ │                      ├─ OnlyIfCached ───────────▶ failure (504)
+//!     │          │ │                      └─ Ask ─▶ fetch ─┬─ kept ──▶ respond::arriving
+//!     ▼          │ │                              head     ├─ a 304 ─▶ validate ─▶ respond::kept
+//!  failure    Read Pass                           part     ├─ not ───▶ respond::single
+//!  (400)         │ ▼                                       └─ failed ▶ respond::instead, or failure
+//!                │ pass ─▶ change, respond::single
+//!                └▶ buffered: the body, then plan once more
 //! ```
 //!
 //! `first` answers hits without waiting for anything. What has to wait is boxed apart from it, so that a hit's future stays
@@ -14,21 +18,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::RANGE;
+use http::header::{IF_NONE_MATCH, RANGE};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use tokio::time::Instant;
 
 use super::Proxy;
 use super::body::Body;
+use super::buffered::Buffered;
 use super::client::Client;
 use super::failure::Failure;
-use super::plan::{Cacheable, Plan, Wanted, plan};
-use super::respond::{self, Account};
-use super::target::Peer;
+use super::plan::{Cacheable, Content, PassReason, Plan, Wanted, plan};
+use super::respond::{self, Account, Trouble};
+use super::route::BodyPart;
+use super::target::{BadRequest, Peer};
 use crate::clock::Timestamp;
-use crate::object::Key;
-use crate::semantics::{Forward, NotStored, Verdict, conditional};
+use crate::object::{Key, Stored};
+use crate::semantics::{Forward, RequestDirectives, Verdict, conditional, validation};
 use crate::telemetry::Outcome;
 use crate::upstream::{Connector, Sent};
 
@@ -37,11 +43,19 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What can be said at once.
 enum First {
     /// All of it.
-    Hit(Response<Body>),
+    Hit(Outcome, Response<Body>),
+    /// All of it, and what is to be fetched behind it.
+    Refresh(Response<Body>, Cacheable),
+    /// The upstream must be asked for a head alone.
+    Head(Cacheable, Forward),
+    /// … for just the range that the client wants.
+    Range(Cacheable, Forward),
     /// The upstream must be asked, for an answer that may be kept.
     Fetch(Cacheable, Forward),
     /// The upstream must be asked, for this client alone.
     Pass(Forward, &'static str),
+    /// Nothing before its body is read, which is part of the key and no longer than so many bytes.
+    Read(u64),
     /// No.
     Fail(Failure),
 }
@@ -51,6 +65,8 @@ struct Said {
     first: First,
     route: usize,
     key: Option<Key>,
+    /// By its route's word it changes nothing.
+    is_read: bool,
 }
 
 impl<C: Connector> Proxy<C> {
@@ -65,21 +81,20 @@ impl<C: Connector> Proxy<C> {
         let has_body = !body.is_end_stream();
         let is_head = parts.method == Method::HEAD;
         let mut client = Client::new(parts, peer);
-        let Said { first, route, key } = self.first(&mut client, has_body, self.clock.now());
+        let content = if has_body { Content::Unread } else { Content::None };
+        let Said { first, route, key, .. } = self.first(&mut client, content, self.clock.now());
         client.route = route;
         let account = Account { key: key.filter(|_| self.debug), ..Account::default() };
         let (outcome, mut response) = match first {
-            First::Hit(response) => (Outcome::Hit, response),
-            First::Fail(failure) => respond::failed(failure, &account),
-            First::Fetch(cacheable, forward) => {
-                let account = Account { forward: Some(forward), ..account };
-                Box::pin(self.fetch(client, cacheable, account)).await
+            First::Hit(outcome, response) => (outcome, response),
+            First::Refresh(response, cacheable) => {
+                self.refresh(&client, &cacheable);
+                (Outcome::Stale, response)
             }
-            First::Pass(forward, detail) => {
-                let account = Account { forward: Some(forward), detail: Some(detail), ..account };
+            first => {
                 let sent =
                     if has_body { Sent::streaming(body, self.client_silence_max) } else { Sent::Empty };
-                Box::pin(self.pass(client, sent, account)).await
+                Box::pin(self.follow(first, client, sent, account)).await
             }
         };
         if is_head {
@@ -93,70 +108,183 @@ impl<C: Connector> Proxy<C> {
         response
     }
 
-    /// What can be said without asking anybody.
-    fn first(&self, client: &mut Client, has_body: bool, now: Timestamp) -> Said {
-        let refused = |bad: super::target::BadRequest| Said {
-            first: First::Fail(bad.into()),
-            route: self.snapshot.routes.unrouted_index(),
-            key: None,
-        };
-        if let Err(bad) = client.take_hop() {
-            return refused(bad);
+    /// All that has to wait.
+    async fn follow(
+        self: &Arc<Self>,
+        first: First,
+        mut client: Client,
+        sent: Sent,
+        account: Account,
+    ) -> (Outcome, Response<Body>) {
+        match first {
+            First::Hit(outcome, response) => (outcome, response),
+            First::Refresh(response, cacheable) => {
+                self.refresh(&client, &cacheable);
+                (Outcome::Stale, response)
+            }
+            First::Fail(failure) => respond::failed(failure, &account),
+            First::Fetch(cacheable, forward) => {
+                let account = Account { forward: Some(forward), ..account };
+                self.fetch(client, cacheable, account).await
+            }
+            First::Head(cacheable, forward) => {
+                let account = Account { forward: Some(forward), ..account };
+                self.head(client, cacheable, account).await
+            }
+            First::Range(cacheable, forward) => {
+                let account = Account { forward: Some(forward), ..account };
+                self.fetch_range(client, cacheable, account).await
+            }
+            First::Pass(forward, detail) => {
+                let account = Account { forward: Some(forward), detail: Some(detail), ..account };
+                self.pass(client, sent, account).await
+            }
+            First::Read(max_bytes) => match self.buffer(sent, max_bytes).await {
+                Ok(Buffered::Whole(body)) => self.follow_with_body(client, body).await,
+                Ok(Buffered::Not(why, sent)) => {
+                    let is_raw = self.snapshot.routes.get(client.route).key.body == BodyPart::Raw;
+                    client.is_read = is_raw && !is_writers(&client.parts);
+                    let reason = PassReason::Unkeyed(why);
+                    let (forward, detail) = (Some(reason.forward()), Some(reason.reason()));
+                    self.pass(client, sent, Account { forward, detail, ..account }).await
+                }
+                Err(failure) => respond::failed(failure, &account),
+            },
         }
+    }
+
+    /// The same, now that the body is here; the clock has gone on while it came.
+    async fn follow_with_body(
+        self: &Arc<Self>,
+        mut client: Client,
+        body: Bytes,
+    ) -> (Outcome, Response<Body>) {
+        let Said { first, key, is_read, .. } = self.say(&client, Content::Read(&body), self.clock.now());
+        client.is_read =
+            is_read && !is_writers(&client.parts) && !conditional::for_origin(&client.parts.headers);
+        let account = Account { key: key.filter(|_| self.debug), ..Account::default() };
+        client.body = body.clone();
+        Box::pin(self.follow(first, client, Sent::whole(body), account)).await
+    }
+
+    /// What can be said without asking anybody.
+    fn first(&self, client: &mut Client, content: Content<'_>, now: Timestamp) -> Said {
+        match client.take_hop() {
+            Ok(()) => self.say(client, content, now),
+            Err(bad) => self.refused(bad),
+        }
+    }
+
+    fn refused(&self, bad: BadRequest) -> Said {
+        let route = self.snapshot.routes.unrouted_index();
+        Said { first: First::Fail(bad.into()), route, key: None, is_read: false }
+    }
+
+    fn say(&self, client: &Client, content: Content<'_>, now: Timestamp) -> Said {
         let target = match client.target(&self.trusted_proxies) {
             Ok(target) => target,
-            Err(bad) => return refused(bad),
+            Err(bad) => return self.refused(bad),
         };
         let parts = &client.parts;
         let wanted = Wanted {
-            method: &parts.method,
-            scheme: target.scheme,
-            authority: &target.authority,
-            forwarded_host: target.forwarded_host,
-            trusted: target.trusted,
-            path: parts.uri.path(),
-            query: parts.uri.query(),
-            headers: &parts.headers,
-            has_body,
+            body: content,
             upgrade: client.hop.upgrade.is_some(),
+            ..client.wanted(&target, &parts.method)
         };
         let routed = plan(&wanted, &self.snapshot.routes, &self.snapshot.identity);
+        // What can't be read as JSON may be a mutation; of raw bytes the route has it that they are not.
+        let is_raw = self.snapshot.routes.get(routed.route).key.body == BodyPart::Raw;
+        let is_read = match routed.plan {
+            Plan::Cache(_) => true,
+            Plan::Pass(reason) => is_raw && reason.is_read(),
+            Plan::Read(_) => false,
+        };
         let (first, key) = match routed.plan {
             Plan::Pass(reason) => (First::Pass(reason.forward(), reason.reason()), None),
+            Plan::Read(max_bytes) => (First::Read(max_bytes), None),
             Plan::Cache(cacheable) => (self.look(parts, cacheable, now), Some(cacheable.key)),
         };
-        Said { first, route: routed.route, key }
+        Said { first, route: routed.route, key, is_read }
     }
 
     /// What can be said of a request with a key.
     fn look(&self, parts: &Parts, cacheable: Cacheable, now: Timestamp) -> First {
         // RFC 9111, 4.3.2: such conditions "only apply to an origin server".
-        if conditional::for_origin(&parts.headers) {
+        if is_writers(parts) || conditional::for_origin(&parts.headers) {
+            // RFC 9111, 5.2.1.7: a client that says so gets nothing from the upstream, whatever else it says.
+            if RequestDirectives::read(&parts.headers).only_if_cached {
+                return First::Fail(Failure::OnlyIfCached);
+            }
             return First::Pass(Forward::Bypass, "the request has a condition for the upstream");
         }
         let found = self.find(cacheable.key, &parts.headers);
-        match (found.verdict(&parts.headers, now), &found.stored) {
-            (Verdict::Serve, Some(stored)) => {
-                let account = Account { key: Some(found.key).filter(|_| self.debug), ..Account::default() };
-                First::Hit(respond::kept(stored, parts, now, &account))
+        let verdict = found.verdict(&parts.headers, now);
+        let account = Account { key: Some(found.key).filter(|_| self.debug), ..Account::default() };
+        let is_head = parts.method == Method::HEAD;
+        if let (Verdict::Ask(_), Some(stored)) = (verdict, &found.stored)
+            && stored.is_asked_in_vain(now)
+            && let Some(response) = self.stale_instead(Some(stored), Trouble::Before, parts, &account)
+        {
+            return First::Hit(Outcome::Stale, response);
+        }
+        match (verdict, &found.stored) {
+            // RFC 9110, 14.2: Range means nothing in a HEAD, which so is for the head of the whole.
+            (verdict, Some(stored)) if is_head && verdict.serves() && stored.part.is_some() => {
+                if RequestDirectives::read(&parts.headers).only_if_cached {
+                    First::Fail(Failure::OnlyIfCached)
+                } else {
+                    First::Head(cacheable, Forward::Partial)
+                }
             }
-            // Nothing is kept, so nothing can have been found good: asked for all the same.
-            (Verdict::Serve, None) => First::Fetch(cacheable, Forward::UriMiss),
+            (Verdict::Serve, Some(stored)) => {
+                First::Hit(Outcome::Hit, respond::kept(stored, parts, now, &account))
+            }
+            (Verdict::ServeStale, Some(stored)) => {
+                // A client that wants nobody asked is given what may be used while it is fetched anew, and nothing is fetched.
+                let is_its_wish = RequestDirectives::read(&parts.headers).max_stale.is_some();
+                let detail = if is_its_wish { "max-stale" } else { "stale-while-revalidate" };
+                let account = Account { detail: Some(detail), ..account };
+                First::Hit(Outcome::Stale, respond::kept(stored, parts, now, &account))
+            }
+            (Verdict::ServeAndRefresh, Some(stored)) => {
+                let account = Account { detail: Some("stale-while-revalidate"), ..account };
+                let response = respond::kept(stored, parts, now, &account);
+                // A head alone would refresh nothing.
+                if is_head {
+                    First::Hit(Outcome::Stale, response)
+                } else {
+                    First::Refresh(response, cacheable)
+                }
+            }
             (Verdict::OnlyIfCached, _) => First::Fail(Failure::OnlyIfCached),
-            (Verdict::Ask(forward), _) => match keeps_out(parts) {
-                Some(detail) => First::Pass(forward, detail),
-                None => First::Fetch(cacheable, forward),
-            },
+            (Verdict::Ask(forward), _) if is_head => First::Head(cacheable, forward),
+            // What a range of an answer to another method means is between the client and the upstream.
+            (Verdict::Ask(forward), _)
+                if parts.method != Method::GET && parts.headers.contains_key(RANGE) =>
+            {
+                First::Pass(forward, "a range was asked for")
+            }
+            // What can be asked about is, as a whole: if it is good still, any range can be cut from it.
+            (Verdict::Ask(forward), stored) if wants_range(parts) && !can_be_asked_about(stored.as_ref()) => {
+                First::Range(cacheable, forward)
+            }
+            (Verdict::Ask(forward), _) => First::Fetch(cacheable, forward),
+            // Nothing is kept, so nothing can have been found good: asked for all the same.
+            (_, None) => First::Fetch(cacheable, Forward::UriMiss),
         }
     }
 }
 
-/// Why an answer to this request would not be what others ask for.
-fn keeps_out(parts: &Parts) -> Option<&'static str> {
-    // What comes for a HEAD has no body to keep; a later GET fetches it.
-    if parts.method == Method::HEAD {
-        return Some(NotStored::Method.reason());
-    }
-    // RFC 9110, 14.2: the upstream knows how to send a part; fetching the whole for it might be far more than was asked for.
-    parts.headers.contains_key(RANGE).then_some("a range was asked for")
+/// RFC 9110, 13.1.2: If-None-Match can be used "to prevent an unsafe request method (e.g., PUT) from inadvertently modifying an
+/// existing representation", and POST is one wherever it is not a read.
+fn is_writers(parts: &Parts) -> bool {
+    parts.method == Method::POST && parts.headers.contains_key(IF_NONE_MATCH)
+}
+
+fn wants_range(parts: &Parts) -> bool {
+    parts.method == Method::GET && parts.headers.contains_key(RANGE)
+}
+
+fn can_be_asked_about(stored: Option<&Arc<Stored>>) -> bool {
+    stored.is_some_and(|stored| stored.part.is_none() && validation::has_validator(&stored.head.headers))
 }

@@ -1,5 +1,6 @@
 //! What a client reads: nothing, kept bytes, a body that many read as it comes, or one passed through for it alone.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,6 +17,8 @@ pub enum Body {
     Empty,
     /// All of it at once.
     Kept(Bytes),
+    /// Several pieces, so many bytes in all.
+    Pieces(VecDeque<Bytes>, u64),
     /// As it comes, with others.
     Shared(Reader),
     /// As it comes, alone.
@@ -44,6 +47,11 @@ impl http_body::Body for Body {
                 *this = Self::Empty;
                 Poll::Ready(Some(Ok(frame)))
             }
+            Self::Pieces(pieces, left) => {
+                let piece = pieces.pop_front();
+                *left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+            }
             Self::Shared(reader) => Pin::new(reader).poll_frame(context),
             Self::Passed(received) => Pin::new(received).poll_frame(context),
         }
@@ -53,6 +61,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Kept(_) => false,
+            Self::Pieces(pieces, _) => pieces.is_empty(),
             Self::Shared(reader) => reader.is_end_stream(),
             Self::Passed(received) => received.is_end_stream(),
         }
@@ -62,6 +71,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Kept(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pieces(_, left) => SizeHint::with_exact(*left),
             Self::Shared(reader) => reader.size_hint(),
             Self::Passed(received) => received.size_hint(),
         }

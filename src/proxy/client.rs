@@ -1,13 +1,15 @@
 //! Who asks and what for: a request's head on its way through, with the connection it came on.
 
+use bytes::Bytes;
+use http::Method;
 use http::request::Parts;
 use ipnet::IpNet;
 
 use super::hop::Hop;
 use super::target::{self, BadRequest, Peer, Target};
+use super::wanted::{Content, Wanted};
 
-/// A client's request, without its body.
-#[derive(Debug)]
+/// A client's request; its body only where it had to be read first. It has no `Debug` on purpose, as `Wanted` has none.
 pub struct Client {
     /// The head; after `take_hop` without what belongs to the connection.
     pub parts: Parts,
@@ -15,14 +17,18 @@ pub struct Client {
     pub hop: Hop,
     /// The other end of the connection.
     pub peer: Peer,
+    /// Its body, if that was read for the key; who fetches sends it along. Else empty.
+    pub body: Bytes,
     /// The route's place in the snapshot.
     pub route: usize,
+    /// Its route has it that such a request changes nothing, whatever its method.
+    pub is_read: bool,
 }
 
 impl Client {
     /// As it came.
     pub fn new(parts: Parts, peer: Peer) -> Self {
-        Self { parts, hop: Hop::default(), peer, route: usize::MAX }
+        Self { parts, hop: Hop::default(), peer, body: Bytes::new(), route: usize::MAX, is_read: false }
     }
 
     /// Takes what belongs to the connection out of the head.
@@ -34,5 +40,21 @@ impl Client {
     /// What the request is for.
     pub fn target(&self, trusted_proxies: &[IpNet]) -> Result<Target<'_>, BadRequest> {
         target::read(&self.parts, self.peer, trusted_proxies)
+    }
+
+    /// The request as route and key see it, with this method and no body.
+    pub fn wanted<'r>(&'r self, target: &'r Target<'r>, method: &'r Method) -> Wanted<'r> {
+        Wanted {
+            method,
+            scheme: target.scheme,
+            authority: &target.authority,
+            forwarded_host: target.forwarded_host,
+            trusted: target.trusted,
+            path: self.parts.uri.path(),
+            query: self.parts.uri.query(),
+            headers: &self.parts.headers,
+            body: Content::None,
+            upgrade: false,
+        }
     }
 }

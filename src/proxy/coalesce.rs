@@ -8,20 +8,24 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::{oneshot, watch};
 
+use super::body::Body;
 use super::tee::{Reader, Tee};
-use crate::object::{Head, Key};
+use crate::invalidation::Ledger;
+use crate::object::{Head, Key, Resource, Stamp, Stored};
+use crate::semantics::range::ContentRange;
 use crate::semantics::vary::VaryOn;
 use crate::semantics::{Lifetime, NotStored};
 use crate::telemetry::Telemetry;
-use crate::upstream::{Received, UpstreamError};
+use crate::upstream::UpstreamError;
 
 /// All fetches that others may join.
 #[derive(Debug)]
 pub struct Flights {
     table: Mutex<HashMap<Key, Arc<Flight>>>,
+    ledger: Arc<Ledger>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -31,6 +35,10 @@ pub struct Flight {
     landing: watch::Receiver<Option<Landing>>,
     /// The request that was sent, for what the answer turns out to vary on.
     request: Arc<HeaderMap>,
+    /// What is asked for, …
+    resource: Resource,
+    /// … and all that had been changed when it was begun.
+    stamp: Stamp,
 }
 
 /// What came of a fetch.
@@ -38,10 +46,21 @@ pub struct Flight {
 pub enum Landing {
     /// It is being kept: read along.
     Kept(Arc<Arrived>),
-    /// It is the beginner's alone.
-    NotKept(NotStored),
+    /// What was kept is good still.
+    Confirmed(Confirmed),
+    /// It is the beginner's alone. The status is the upstream's.
+    NotKept(NotStored, StatusCode),
     /// There is none.
     Failed(UpstreamError),
+}
+
+/// What was kept, after the upstream has said that it is good still.
+#[derive(Clone, Debug)]
+pub struct Confirmed {
+    /// As it is kept from now on.
+    pub stored: Arc<Stored>,
+    /// It was another cache's word: it came with an `Age`.
+    pub was_cached: bool,
 }
 
 /// An answer that is coming in and will be kept.
@@ -49,6 +68,12 @@ pub enum Landing {
 pub struct Arrived {
     /// Status and fields.
     pub head: Arc<Head>,
+    /// What the upstream answered: a 206 where the rest of a part makes the whole.
+    pub answered: StatusCode,
+    /// The same with the fields that only who asked may see, where there are any.
+    pub whole_head: Option<Head>,
+    /// It is a part, and lies there.
+    pub part: Option<ContentRange>,
     /// How long it will be fresh.
     pub lifetime: Lifetime,
     /// What it varies on.
@@ -75,9 +100,13 @@ pub struct Pilot {
 #[derive(Debug)]
 pub enum Portion {
     /// A place at the body from its first byte on, taken before anything of it can have gone by.
-    Reader(Reader),
+    Reader(Arc<Arrived>, Reader),
     /// The whole answer, because nobody else may have it.
-    Answer(Response<Received>),
+    Answer(Response<Body>),
+    /// What was kept already and is good still, …
+    Confirmed(Confirmed),
+    /// … and may not be kept any longer.
+    ConfirmedOnce(Confirmed, NotStored),
 }
 
 /// What one who wants a key meets.
@@ -92,20 +121,23 @@ pub enum Joined {
 
 impl Flights {
     /// None yet.
-    pub fn new(telemetry: Arc<Telemetry>) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), telemetry })
+    pub fn new(telemetry: Arc<Telemetry>, ledger: Arc<Ledger>) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), ledger, telemetry })
     }
 
     /// Joins the fetch of this key or begins it. `is_here` looks once more whether it is kept by now: a flight is taken
-    /// off the table only after its answer was kept, so who finds neither is the first.
+    /// off the table only after its answer was kept, so who finds neither is the first. A fetch that was begun before what it
+    /// fetches was changed is nobody's to join any more: who asks after the change was answered must see it.
     pub fn join(
         self: &Arc<Self>,
         key: Key,
+        resource: Resource,
         request: &Arc<HeaderMap>,
         is_here: impl FnOnce() -> bool,
     ) -> Joined {
         let mut table = self.lock();
-        if let Some(flight) = table.get(&key) {
+        let live = |flight: &&Arc<Flight>| self.ledger.holds(flight.resource, flight.stamp);
+        if let Some(flight) = table.get(&key).filter(live) {
             self.telemetry.coalescing.joined.add_one();
             return Joined::Waiting(Arc::clone(flight));
         }
@@ -115,7 +147,7 @@ impl Flights {
         let (announce, landing) = watch::channel(None);
         let request = Arc::clone(request);
         let (beginner, portion) = oneshot::channel();
-        let flight = Arc::new(Flight { landing, request });
+        let flight = Arc::new(Flight { landing, request, resource, stamp: self.ledger.stamp() });
         table.insert(key, Arc::clone(&flight));
         self.telemetry.coalescing.flights.add(1);
         let pilot = Pilot {
@@ -170,17 +202,23 @@ impl Pilot {
             });
         }
         if let Some(reader) = arrived.tee.reader() {
-            self.serve_beginner(Portion::Reader(reader));
+            self.serve_beginner(Portion::Reader(Arc::clone(&arrived), reader));
         }
         self.announce.send_replace(Some(Landing::Kept(arrived)));
     }
 
-    /// The answer is not kept: the beginner may have it. The flight ends.
-    pub fn hand_over(mut self, response: Response<Received>, why: NotStored) {
-        self.serve_beginner(Portion::Answer(response));
+    /// What was kept is good still, and kept anew already. The flight ends.
+    pub fn confirm(self, confirmed: Confirmed) {
+        self.leave();
+        self.announce.send_replace(Some(Landing::Confirmed(confirmed)));
+    }
+
+    /// The answer is the beginner's alone. The flight ends.
+    pub fn hand_over(mut self, portion: Portion, why: NotStored, status: StatusCode) {
+        self.serve_beginner(portion);
         // Off the table first: who comes now must not join what can't be shared.
         self.leave();
-        self.announce.send_replace(Some(Landing::NotKept(why)));
+        self.announce.send_replace(Some(Landing::NotKept(why, status)));
     }
 
     /// There is no answer. The flight ends.

@@ -4,18 +4,19 @@
 
 use std::net::SocketAddr;
 
-use http::header::HOST;
+use http::header::{CONTENT_RANGE, HOST};
 use http::{HeaderMap, Method, Uri};
 use serde::Serialize;
 
 use super::Proxy;
 use super::inspect::{Inspection, inspect};
 use super::lookup::Found;
-use super::plan::{Plan, Wanted, plan};
+use super::plan::{Content, Plan, Wanted, plan};
 use crate::clock::Timestamp;
 use crate::object::Stored;
-use crate::semantics::Verdict;
 use crate::semantics::freshness::Source;
+use crate::semantics::validation::has_validator;
+use crate::store::Variants;
 
 /// All that can be said of a request here and now.
 #[derive(Debug, Serialize)]
@@ -39,7 +40,7 @@ pub struct Held {
     pub age: u64,
     /// Seconds left until it is stale; 0 if it is.
     pub ttl: u64,
-    /// Whose word the lifetime is: `upstream`, `route` or `negative`.
+    /// Whose word the lifetime is: `upstream`, `heuristic`, `route` or `negative`.
     pub lifetime_from: &'static str,
     /// The body, in bytes.
     pub size: usize,
@@ -49,6 +50,20 @@ pub struct Held {
     pub route: String,
     /// Request fields that tell its variants apart.
     pub vary: Vec<String>,
+    /// How many variants are kept, and …
+    pub variants: usize,
+    /// … the request field that makes most of them.
+    pub split_by: Option<String>,
+    /// Seconds past its end in which it is given while it is fetched anew.
+    pub stale_while_revalidate: u64,
+    /// Seconds past its end in which it is given where the upstream fails.
+    pub stale_if_error: u64,
+    /// The upstream can be asked whether it is good still.
+    pub has_validator: bool,
+    /// It is the part of the whole that this `Content-Range` tells.
+    pub part: Option<String>,
+    /// The groups the upstream says it belongs to.
+    pub groups: Vec<String>,
 }
 
 impl<C> Proxy<C> {
@@ -59,6 +74,7 @@ impl<C> Proxy<C> {
         method: &Method,
         url: &str,
         headers: &HeaderMap,
+        body: &[u8],
     ) -> Result<Entry, String> {
         let uri: Uri = url.parse().map_err(|error| format!("that is not a URL: {error}"))?;
         let mut entries = Vec::new();
@@ -72,7 +88,7 @@ impl<C> Proxy<C> {
                 path: uri.path(),
                 query: uri.query(),
                 headers,
-                has_body: false,
+                body: if body.is_empty() { Content::None } else { Content::Read(body) },
                 upgrade: false,
             };
             let entry = self.entry_of(&wanted);
@@ -88,9 +104,10 @@ impl<C> Proxy<C> {
         let (routes, identity) = (&self.snapshot.routes, &self.snapshot.identity);
         let held = match plan(wanted, routes, identity).plan {
             Plan::Cache(cacheable) => {
-                held(&self.find(cacheable.key, wanted.headers), wanted, self.clock.now())
+                let found = self.find(cacheable.key, wanted.headers);
+                held(&found, self.variants_of(&cacheable.key).as_deref(), wanted, self.clock.now())
             }
-            Plan::Pass(_) => None,
+            Plan::Pass(_) | Plan::Read(_) => None,
         };
         Entry { request: inspect(wanted, routes, identity), held }
     }
@@ -117,24 +134,35 @@ fn plain(authority: &str) -> String {
     authority.strip_suffix(":80").unwrap_or(authority).to_ascii_lowercase()
 }
 
-fn held(found: &Found, wanted: &Wanted<'_>, now: Timestamp) -> Option<Held> {
+fn held(found: &Found, variants: Option<&Variants>, wanted: &Wanted<'_>, now: Timestamp) -> Option<Held> {
     let stored: &Stored = found.stored.as_ref()?;
     let lifetime = &stored.lifetime;
-    let vary = crate::semantics::vary::VaryOn::read(&stored.head.headers).unwrap_or_default();
     Some(Held {
         tier: "memory",
-        serves: found.verdict(wanted.headers, now) == Verdict::Serve,
+        serves: found.verdict(wanted.headers, now).serves(),
         status: stored.head.status.as_u16(),
         age: lifetime.age(now).as_secs(),
         ttl: lifetime.left(now).as_secs(),
         lifetime_from: match lifetime.source {
             Source::Upstream => "upstream",
+            Source::Heuristic => "heuristic",
             Source::Route => "route",
             Source::Negative => "negative",
         },
         size: stored.body.len(),
         weight: stored.weight(),
         route: stored.route.to_string(),
-        vary: vary.names().iter().map(ToString::to_string).collect(),
+        vary: variants
+            .map(|all| all.vary().names().iter().map(ToString::to_string).collect())
+            .unwrap_or_default(),
+        variants: variants.map_or(1, Variants::count),
+        split_by: variants.and_then(Variants::splits).map(|name| name.to_string()),
+        stale_while_revalidate: lifetime.stale.while_revalidate.as_secs(),
+        stale_if_error: lifetime.stale.if_error.as_secs(),
+        has_validator: has_validator(&stored.head.headers),
+        part: stored
+            .part
+            .and_then(|_| stored.head.headers.get(CONTENT_RANGE)?.to_str().ok().map(str::to_owned)),
+        groups: stored.groups.iter().map(ToString::to_string).collect(),
     })
 }

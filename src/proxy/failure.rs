@@ -39,7 +39,7 @@ impl From<http::Error> for Failure {
 }
 
 /// RFC 9209.
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+pub(super) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 impl Failure {
     /// Whose fault it is, in the way HTTP says it.
@@ -68,7 +68,7 @@ impl Failure {
     }
 
     /// RFC 9209, 2.3: the error types there are.
-    fn proxy_status(self) -> &'static str {
+    pub(super) fn proxy_status(self) -> &'static str {
         match self {
             Self::Bad(_)
             | Self::Target

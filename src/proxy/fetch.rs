@@ -14,24 +14,28 @@ use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::Proxy;
 use super::body::Body;
 use super::client::Client;
-use super::coalesce::{Arrived, Flight, Joined, Landing, Portion};
+use super::coalesce::{Arrived, Confirmed, Flight, Joined, Landing, Portion};
 use super::failure::Failure;
-use super::fill::{Fetched, Job};
+use super::fill::Fetched;
 use super::forward::Purpose;
+use super::job::is_failure;
+use super::keep::Keeping;
+use super::lookup::Found;
 use super::plan::Cacheable;
-use super::respond::{self, Account, failed, single};
+use super::respond::{self, Account, Trouble, failed, single};
 use super::route::Coalesce;
+use super::slice;
 use super::tee::Reader;
-use crate::object::Key;
-use crate::semantics::verdict::verdict;
-use crate::semantics::{Audience, Forward, RequestDirectives, Verdict};
+use crate::object::{Key, Stored};
+use crate::semantics::verdict::{serves_on_error, verdict};
+use crate::semantics::{Audience, Forward, RequestDirectives, VaryOn, Verdict};
 use crate::telemetry::Outcome;
-use crate::upstream::{Connector, Sent, UpstreamError};
+use crate::upstream::{Connector, UpstreamError};
 
 /// How often a request looks again before it asks for itself: an answer may come, vary, and be another's.
 const LOOKS_MAX: usize = 3;
@@ -57,10 +61,11 @@ impl<C: Connector> Proxy<C> {
     ) -> (Outcome, Response<Body>) {
         let headers = Arc::new(client.parts.headers.clone());
         for _ in 0..LOOKS_MAX {
-            if self.goes_alone(&cacheable, &client, account.forward) {
+            let found = self.find(cacheable.key, &headers);
+            if self.goes_alone(&cacheable, &client, account.forward, &found) {
                 break;
             }
-            match self.look_at_flights(&client, &cacheable, &headers, &mut account).await {
+            match self.look_at_flights(&client, &cacheable, &headers, found, &mut account).await {
                 Look::Answered(outcome, response) => return (outcome, response),
                 Look::Again => {}
                 Look::Alone => break,
@@ -76,18 +81,18 @@ impl<C: Connector> Proxy<C> {
         client: &Client,
         cacheable: &Cacheable,
         headers: &Arc<HeaderMap>,
+        found: Found,
         account: &mut Account,
     ) -> Look {
-        let found = self.find(cacheable.key, headers);
+        let job = match self.job(client, cacheable, headers, Purpose::Keep) {
+            Ok(job) => job,
+            Err(failure) => return answered(failed(failure, account)),
+        };
         let is_here =
             || self.find(cacheable.key, headers).verdict(headers, self.clock.now()) == Verdict::Serve;
-        let (flight, portion) = match self.flights.join(found.key, headers, is_here) {
+        let (flight, portion) = match self.flights.join(found.key, job.terms.resource, headers, is_here) {
             Joined::Waiting(flight) => (flight, None),
             Joined::Began(flight, pilot, portion) => {
-                let job = match self.job(client, cacheable, headers, Purpose::Keep) {
-                    Ok(job) => job,
-                    Err(failure) => return answered(failed(failure, account)),
-                };
                 tokio::spawn(Arc::clone(self).fly(job, pilot));
                 (flight, Some(portion))
             }
@@ -97,11 +102,18 @@ impl<C: Connector> Proxy<C> {
             }
         };
         account.collapsed = portion.is_none();
-        match (flight.landing().await, portion) {
+        let landing = flight.landing().await;
+        if let Some(stale) = self.instead(&found, &landing, &client.parts, account) {
+            return Look::Answered(Outcome::Stale, stale);
+        }
+        match (landing, portion) {
             (Landing::Failed(error), _) => answered(failed(error.into(), account)),
+            (Landing::Confirmed(confirmed), portion) => {
+                self.joined_confirmed(&flight, &confirmed, client, account, portion.is_some())
+            }
             (landing, Some(mut portion)) => self.begun(&landing, portion.try_recv().ok(), client, account),
             (Landing::Kept(arrived), None) => self.joined(&flight, found.key, &arrived, client, account),
-            (Landing::NotKept(why), None) => {
+            (Landing::NotKept(why, _), None) => {
                 self.telemetry.coalescing.parted.add_one();
                 // The fault of the one who began: the next may do better, and all who wait here may share that.
                 if why.is_of_the_request() && !is_bearer(cacheable, headers) {
@@ -113,17 +125,62 @@ impl<C: Connector> Proxy<C> {
         }
     }
 
+    /// What is kept, if the upstream failed and this client may have that instead.
+    fn instead(
+        &self,
+        found: &Found,
+        landing: &Landing,
+        parts: &Parts,
+        account: &Account,
+    ) -> Option<Response<Body>> {
+        let trouble = match landing {
+            Landing::Failed(error) => Trouble::Failure((*error).into()),
+            Landing::NotKept(_, status) if is_failure(*status) => Trouble::Answer(*status),
+            _ => return None,
+        };
+        self.stale_instead(found.stored.as_ref(), trouble, parts, account)
+    }
+
     /// For the one who began: its portion was sent before the landing was announced.
     fn begun(&self, landing: &Landing, portion: Option<Portion>, client: &Client, account: &Account) -> Look {
-        match (landing, portion) {
-            (Landing::Kept(arrived), Some(Portion::Reader(reader))) => {
-                Look::Answered(Outcome::Miss, self.along(arrived, reader, &client.parts, account))
+        let parts = &client.parts;
+        let response = match portion {
+            Some(Portion::Reader(arrived, reader)) => self.along(&arrived, reader, parts, account, true),
+            Some(Portion::Confirmed(confirmed)) => self.confirmed_to(&confirmed, parts, account),
+            Some(Portion::ConfirmedOnce(confirmed, why)) => {
+                self.confirmed_to(&confirmed, parts, &account.clone().not_kept(why))
             }
-            (Landing::NotKept(why), Some(Portion::Answer(response))) => {
-                Look::Answered(Outcome::Miss, single(response, &account.clone().not_kept(*why)))
-            }
-            _ => Look::Alone,
+            Some(Portion::Answer(response)) => match landing {
+                Landing::NotKept(why, status) => {
+                    single(response, &account.clone().not_kept(*why).answered(*status))
+                }
+                _ => return Look::Alone,
+            },
+            None => return Look::Alone,
+        };
+        Look::Answered(Outcome::Miss, response)
+    }
+
+    /// For all who waited while the upstream was asked whether what is kept is good still, and it is.
+    fn joined_confirmed(
+        &self,
+        flight: &Flight,
+        confirmed: &Confirmed,
+        client: &Client,
+        account: &Account,
+        began: bool,
+    ) -> Look {
+        let headers = &client.parts.headers;
+        let stored = &confirmed.stored;
+        let vary = VaryOn::read(&stored.head.headers).unwrap_or_default();
+        let suits = flight.answers(&vary, headers)
+            && verdict(Some(&stored.lifetime), headers, self.clock.now()) == Verdict::Serve;
+        if !began && !suits {
+            self.telemetry.coalescing.parted.add_one();
+            return Look::Alone;
         }
+        let outcome = if began { Outcome::Miss } else { Outcome::Collapsed };
+        Look::Answered(outcome, self.confirmed_to(confirmed, &client.parts, account))
     }
 
     /// For one who joined: an answer that is being kept, if it is an answer to this request, now.
@@ -144,7 +201,7 @@ impl<C: Connector> Proxy<C> {
         // The head may have come long ago, and the body be coming still.
         match verdict(Some(&arrived.lifetime), headers, self.clock.now()) {
             Verdict::Serve => {}
-            Verdict::Ask(Forward::Stale) => {
+            Verdict::Ask(Forward::Stale) | Verdict::ServeStale | Verdict::ServeAndRefresh => {
                 self.flights.retire(key, flight);
                 return Look::Again;
             }
@@ -152,7 +209,8 @@ impl<C: Connector> Proxy<C> {
         }
         match arrived.tee.reader() {
             Some(reader) => {
-                Look::Answered(Outcome::Collapsed, self.along(arrived, reader, &client.parts, account))
+                let response = self.along(arrived, reader, &client.parts, account, false);
+                Look::Answered(Outcome::Collapsed, response)
             }
             // Its beginning has gone by: it will not be kept.
             None => Look::Alone,
@@ -167,35 +225,67 @@ impl<C: Connector> Proxy<C> {
         headers: Arc<HeaderMap>,
         account: Account,
     ) -> (Outcome, Response<Body>) {
-        let remembered = self.uncacheable.remembers(
-            &cacheable.key,
-            is_bearer(cacheable, &client.parts.headers),
-            self.clock.now(),
-        );
+        let parts = &client.parts;
+        let remembered = self.remembers(cacheable, &parts.headers);
         let purpose = if remembered { Purpose::Retry } else { Purpose::Keep };
-        let fetched = match self.job(&client, cacheable, &headers, purpose) {
-            Ok(job) => self.ask(job).await.map_err(Failure::from),
-            Err(failure) => Err(failure),
+        let job = match self.job(&client, cacheable, &headers, purpose) {
+            Ok(job) => job,
+            Err(failure) => return failed(failure, &account),
+        };
+        let kept = job.terms.kept.clone();
+        let fetched = match self.ask(job).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                let failure = Failure::from(error);
+                return self
+                    .stale_instead(kept.as_ref(), Trouble::Failure(failure), parts, &account)
+                    .map_or_else(|| failed(failure, &account), |stale| (Outcome::Stale, stale));
+            }
         };
         match fetched {
-            Err(failure) => failed(failure, &account),
-            Ok(Fetched::Pass(response, why)) => (Outcome::Miss, single(response, &account.not_kept(why))),
-            Ok(Fetched::Keep(keeping)) => {
-                // A reader before the pump starts, or the beginning might be gone.
-                let reader = keeping.arrived.tee.reader();
-                let arrived = Arc::clone(&keeping.arrived);
-                let proxy = Arc::clone(self);
-                tokio::spawn(async move { proxy.pump(*keeping, None).await });
-                match reader {
-                    Some(reader) => (Outcome::Miss, self.along(&arrived, reader, &client.parts, &account)),
-                    None => failed(UpstreamError::Abandoned.into(), &account),
+            Fetched::Pass(response, why, status) => {
+                if is_failure(status)
+                    && let Some(stale) =
+                        self.stale_instead(kept.as_ref(), Trouble::Answer(status), parts, &account)
+                {
+                    return (Outcome::Stale, stale);
                 }
+                (Outcome::Miss, single(response, &account.not_kept(why).answered(status)))
             }
+            Fetched::Confirmed(confirmed) => (Outcome::Miss, self.confirmed_to(&confirmed, parts, &account)),
+            Fetched::ConfirmedOnce(confirmed, why) => {
+                (Outcome::Miss, self.confirmed_to(&confirmed, parts, &account.not_kept(why)))
+            }
+            Fetched::Keep(keeping) => (Outcome::Miss, self.keep_for(*keeping, parts, &account)),
+        }
+    }
+
+    /// What is to be kept, read along by the one who asked for it.
+    pub(super) fn keep_for(
+        self: &Arc<Self>,
+        keeping: Keeping,
+        parts: &Parts,
+        account: &Account,
+    ) -> Response<Body> {
+        // A reader before the pump starts, or the beginning might be gone.
+        let reader = keeping.arrived.tee.reader();
+        let arrived = Arc::clone(&keeping.arrived);
+        let proxy = Arc::clone(self);
+        tokio::spawn(async move { proxy.pump(keeping, None).await });
+        match reader {
+            Some(reader) => self.along(&arrived, reader, parts, account, true),
+            None => failed(UpstreamError::Abandoned.into(), account).1,
         }
     }
 
     /// Whether this request takes no part in others' fetches.
-    fn goes_alone(&self, cacheable: &Cacheable, client: &Client, forward: Option<Forward>) -> bool {
+    fn goes_alone(
+        &self,
+        cacheable: &Cacheable,
+        client: &Client,
+        forward: Option<Forward>,
+        found: &Found,
+    ) -> bool {
         // RFC 9111, 5.2.1.4: a client that wants nothing older than its own asking gets nothing that was asked for before,
         // also where nothing is kept yet. What comes for one that says no-store is nobody else's to wait for.
         let asked = RequestDirectives::read(&client.parts.headers);
@@ -207,32 +297,21 @@ impl<C: Connector> Proxy<C> {
         if self.snapshot.routes.get(client.route).coalesce == Coalesce::Off {
             return true;
         }
-        let remembered = self.uncacheable.remembers(
-            &cacheable.key,
-            is_bearer(cacheable, &client.parts.headers),
-            self.clock.now(),
-        );
+        // What must be asked about each time, others may not be given either.
+        if found.stored.as_ref().is_some_and(|stored| !stored.lifetime.can_be_shared()) {
+            return true;
+        }
+        let remembered = self.remembers(cacheable, &client.parts.headers);
         if remembered {
             self.telemetry.coalescing.remembered.add_one();
         }
         remembered
     }
 
-    fn job(
-        &self,
-        client: &Client,
-        cacheable: &Cacheable,
-        headers: &Arc<HeaderMap>,
-        purpose: Purpose,
-    ) -> Result<Job, Failure> {
-        let target = client.target(&self.trusted_proxies)?;
-        Ok(Job {
-            request: self.destination.request(client, &target, purpose, Sent::Empty)?,
-            method: client.parts.method.clone(),
-            headers: Arc::clone(headers),
-            cacheable: *cacheable,
-            route: client.route,
-        })
+    /// Whether the last answer to such a request proved uncacheable.
+    pub(super) fn remembers(&self, cacheable: &Cacheable, headers: &HeaderMap) -> bool {
+        let now = self.clock.now();
+        self.uncacheable.remembers(&cacheable.key, is_bearer(cacheable, headers), now)
     }
 
     /// What has come in the meantime.
@@ -246,8 +325,50 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// An answer that is coming in, read along.
-    fn along(&self, arrived: &Arrived, reader: Reader, parts: &Parts, account: &Account) -> Response<Body> {
-        respond::arriving(arrived, Body::Shared(reader), parts, self.clock.now(), account)
+    fn along(
+        &self,
+        arrived: &Arrived,
+        reader: Reader,
+        parts: &Parts,
+        account: &Account,
+        is_its_own: bool,
+    ) -> Response<Body> {
+        let head = arrived.whole_head.as_ref().filter(|_| is_its_own).unwrap_or(&arrived.head);
+        respond::arriving(head, arrived, Body::Shared(reader), parts, self.clock.now(), account)
+    }
+
+    /// What was kept and has just been found good.
+    pub(super) fn confirmed_to(
+        &self,
+        confirmed: &Confirmed,
+        parts: &Parts,
+        account: &Account,
+    ) -> Response<Body> {
+        let account = Account {
+            answered: Some(StatusCode::NOT_MODIFIED),
+            stored: account.detail.is_none(),
+            without_age: !confirmed.was_cached,
+            ..account.clone()
+        };
+        respond::kept(&confirmed.stored, parts, self.clock.now(), &account)
+    }
+
+    /// What is kept, though it is stale, where the upstream failed: if the law and this client let it be used.
+    pub(super) fn stale_instead(
+        &self,
+        kept: Option<&Arc<Stored>>,
+        trouble: Trouble,
+        parts: &Parts,
+        account: &Account,
+    ) -> Option<Response<Body>> {
+        let now = self.clock.now();
+        let kept = kept.filter(|kept| {
+            self.ledger.is_live(kept) && slice::has_all(kept, &parts.method, &parts.headers)
+        })?;
+        serves_on_error(&kept.lifetime, &parts.headers, now).then(|| {
+            self.telemetry.validation.failed.add_one();
+            respond::instead(kept, trouble, parts, now, account)
+        })
     }
 }
 

@@ -1,41 +1,26 @@
-//! From the upstream into the cache: ask, decide, and pump the body to all who read it and, at its end, into memory.
+//! From the upstream into the cache: ask, and decide what becomes of the answer.
 //!
-//! `ask` is one fetch: its answer with our decision about it. `pump` runs in a task of its own, so that no client's leaving
-//! stops what others wait for. Nothing is kept before its last byte has come and the framing has said that it was the last:
-//! half a body is never an entry.
+//! `ask` is one fetch: a `Job`'s request and our decision about its answer. It is kept (`keep`, `pump`), confirms what is
+//! kept (`validate`), completes it (`part`), or is for one client only. `fly` is the task of a fetch for many, so that no
+//! client's leaving stops what others wait for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
-use http::header::{AGE, CONTENT_TYPE, DATE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body_util::BodyExt;
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 
 use super::Proxy;
-use super::coalesce::{Arrived, Pilot};
-use super::plan::{Cacheable, variant_key};
-use super::tee::{CHUNK_BYTES, Tee};
-use crate::object::{Head, Key, Stored};
-use crate::semantics::storable::{Asked, Times};
-use crate::semantics::vary::VaryOn;
-use crate::semantics::{Lifetime, NotStored, fields, storable::storable};
-use crate::store::{Room, Slot};
-use crate::upstream::{BodyError, Connector, Received, Sent, UpstreamError};
-
-/// A fetch to be made, and all that decides over its answer.
-#[derive(Debug)]
-pub struct Job {
-    /// As the upstream gets it.
-    pub request: Request<Sent>,
-    /// The client's method and fields.
-    pub method: Method,
-    /// What the client sent.
-    pub headers: Arc<HeaderMap>,
-    /// Whose the answer may be.
-    pub cacheable: Cacheable,
-    /// The route's place in the snapshot.
-    pub route: usize,
-}
+use super::body::Body;
+use super::coalesce::{Confirmed, Pilot, Portion};
+use super::job::{Facts, Job, Terms, Wants, is_failure, plain};
+use super::keep::Keeping;
+use super::prepare::{is_endless, passing};
+use crate::clock::Timestamp;
+use crate::semantics::storable::{Asked, Keep, Times, storable};
+use crate::semantics::{NotStored, validator};
+use crate::store::Room;
+use crate::upstream::{Connector, Received, Sent, UpstreamError};
 
 /// What came of asking.
 #[derive(Debug)]
@@ -43,90 +28,185 @@ pub struct Job {
 pub enum Fetched {
     /// It will be kept: pump it.
     Keep(Box<Keeping>),
-    /// It is for one client only.
-    Pass(Response<Received>, NotStored),
+    /// What was kept is good still, and kept anew.
+    Confirmed(Confirmed),
+    /// … and may not be kept any longer.
+    ConfirmedOnce(Confirmed, NotStored),
+    /// It is for one client only. The status is the upstream's.
+    Pass(Response<Body>, NotStored, StatusCode),
 }
 
-/// An answer that will be kept, once it is whole.
-#[derive(Debug)]
-pub struct Keeping {
-    /// What readers need.
-    pub arrived: Arc<Arrived>,
-    /// Where it will lie.
-    pub key: Key,
-    body: Received,
-    times: Times,
-    route: usize,
-    resource: Key,
-}
+/// An answer's head, and what is known of it.
+pub(super) type Exchange = (Response<Received>, Facts);
 
 impl<C: Connector> Proxy<C> {
     /// The task of a flight: asks, announces, pumps.
     pub(super) async fn fly(self: Arc<Self>, job: Job, mut pilot: Pilot) {
         match self.ask(job).await {
-            Ok(Fetched::Keep(keeping)) => {
+            Ok(Fetched::Keep(keeping)) if keeping.arrived.lifetime.can_be_shared() => {
                 pilot.keep(keeping.key, Arc::clone(&keeping.arrived));
                 self.pump(*keeping, Some(&pilot)).await;
             }
-            Ok(Fetched::Pass(response, why)) => pilot.hand_over(response, why),
+            // It is kept to be asked about, or to be used where nothing else is to be had: not by those who wait now.
+            Ok(Fetched::Keep(keeping)) => {
+                let status = keeping.arrived.head.status;
+                if let Some(reader) = keeping.arrived.tee.reader() {
+                    let portion = Portion::Reader(Arc::clone(&keeping.arrived), reader);
+                    pilot.hand_over(portion, NotStored::Expired, status);
+                }
+                self.pump(*keeping, None).await;
+            }
+            Ok(Fetched::Confirmed(confirmed)) if confirmed.stored.lifetime.can_be_shared() => {
+                pilot.confirm(confirmed);
+            }
+            Ok(Fetched::Confirmed(confirmed)) => {
+                let portion = Portion::Confirmed(confirmed);
+                pilot.hand_over(portion, NotStored::Expired, StatusCode::NOT_MODIFIED);
+            }
+            Ok(Fetched::ConfirmedOnce(confirmed, why)) => {
+                let portion = Portion::ConfirmedOnce(confirmed, why);
+                pilot.hand_over(portion, why, StatusCode::NOT_MODIFIED);
+            }
+            Ok(Fetched::Pass(response, why, status)) => {
+                pilot.hand_over(Portion::Answer(response), why, status);
+            }
             Err(error) => pilot.fail(error),
         }
     }
 
     /// Sends the request and decides over the answer's head.
     pub(super) async fn ask(&self, job: Job) -> Result<Fetched, UpstreamError> {
-        let Job { request, method, headers, cacheable, route } = job;
+        let Job { request, asks_about_kept, terms } = job;
+        let asks_for_rest = terms.wants == Wants::Rest;
+        let again = (asks_about_kept || asks_for_rest).then(|| plain(&request));
+        let exchange = self.exchange(request, &terms).await?;
+        let Some(again) = again else {
+            return Ok(self.decide(exchange, &terms));
+        };
+        let status = exchange.0.status();
+        let fetched = match status {
+            StatusCode::NOT_MODIFIED if asks_about_kept => self.confirmed(exchange, &terms),
+            // RFC 9110, 13.1.2 has no 412 for a GET; whatever it means, it is about our condition, and the client had none.
+            StatusCode::PRECONDITION_FAILED if asks_about_kept => None,
+            StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED if asks_for_rest => None,
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if asks_for_rest => {
+                self.completed(exchange, &terms)
+            }
+            _ => {
+                let count = &self.telemetry.validation;
+                if is_failure(status) { &count.failed } else { &count.changed }.add_one();
+                Some(self.decide(exchange, &terms))
+            }
+        };
+        if let Some(fetched) = fetched {
+            return Ok(fetched);
+        }
+        // It was about something else. Asked plainly, the upstream must say what it has.
+        let terms = Terms { wants: Wants::Whole, ..terms };
+        self.exchange(again, &terms).await.map(|exchange| self.decide(exchange, &terms))
+    }
+
+    /// One request and the head of its answer.
+    pub(super) async fn exchange(
+        &self,
+        request: Request<Sent>,
+        terms: &Terms,
+    ) -> Result<Exchange, UpstreamError> {
         // Time in the queue is not the answer's: it must not make it older.
         let permit = self.client.enter().await?;
+        // Before the request is sent: whatever is changed from now on may not be in its answer.
+        let stamp = self.ledger.stamp();
         let requested_at = self.clock.now();
         let began = tokio::time::Instant::now();
-        let response = self.client.send(permit, request, self.client_silence_max).await?;
+        let sent = self.client.send(permit, request, self.client_silence_max).await;
+        let now = self.clock.now();
+        let is_trouble = |status| is_failure(status) || status == StatusCode::TOO_MANY_REQUESTS;
+        let failed = sent.as_ref().map_or(true, |response| is_trouble(response.status()));
+        if let Some(kept) = terms.kept.as_ref().filter(|_| failed) {
+            kept.was_asked_in_vain(now.plus(ASKED_IN_VAIN_FOR));
+        }
+        let response = sent?;
         // RFC 9110, 7.8: "A server MUST NOT switch to a protocol that was not indicated by the client in the corresponding
         // request's Upgrade header field". None of these requests had one; told on, it would be the client's connection.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::Malformed);
         }
-        self.snapshot.metrics(route).upstream.record(began.elapsed());
-        let times = Times { requested_at, answered_at: self.clock.now() };
+        self.snapshot.metrics(terms.route).upstream.record(began.elapsed());
+        let times = Times { requested_at, answered_at: now };
+        Ok((response, Facts { times, stamp, resource: terms.resource, route: terms.route }))
+    }
 
-        let asked = Asked {
-            method: &method,
-            headers: &headers,
-            audience: cacheable.audience,
-            declared_shared: cacheable.declared_shared,
-            undeclared_credential: cacheable.undeclared_credential,
+    /// Whether it is kept, and how.
+    pub(super) fn decide(&self, (response, facts): Exchange, terms: &Terms) -> Fetched {
+        let status = response.status();
+        let decided = if terms.is_better_kept(status, facts.times.answered_at) {
+            Err(NotStored::Failure)
+        } else {
+            self.storable(terms, status, response.headers(), facts).and_then(|keep| {
+                let room = self.roomy(&response)?;
+                Ok((keep, room, self.place(terms, response.headers())))
+            })
         };
-        let policy = &self.snapshot.routes.get(route).policy;
-        let decided =
-            storable(&asked, response.status(), response.headers(), policy, times, self.dice.roll())
-                .and_then(|lifetime| self.roomy(&response, lifetime));
         match decided {
-            Ok((lifetime, room)) => {
-                let key = cacheable.key;
-                Ok(Fetched::Keep(Box::new(self.keeping(
-                    response,
-                    lifetime,
-                    room,
-                    times,
-                    (route, key),
-                    &headers,
-                ))))
+            Ok((keep, room, place)) => {
+                Fetched::Keep(Box::new(Self::keeping(response, keep, (room, place), facts, terms)))
             }
             Err(why) => {
-                self.snapshot.metrics(route).not_stored(why);
-                let is_error = response.status().is_server_error();
-                self.uncacheable.learn(cacheable.key, why, is_error, times.answered_at);
-                Ok(Fetched::Pass(response, why))
+                self.snapshot.metrics(terms.route).not_stored(why);
+                self.learn(terms, &response, why, facts.times.answered_at);
+                Fetched::Pass(passing(response), why, status)
             }
         }
     }
 
-    /// Whether a body like this can be held whole.
-    fn roomy(
+    /// What an answer that is not kept says of what is, and of the answers that are to come.
+    fn learn(&self, terms: &Terms, response: &Response<Received>, why: NotStored, now: Timestamp) {
+        let status = response.status();
+        // What answers a range or a client's own condition says nothing of the whole.
+        if terms.wants == Wants::Part || matches!(status.as_u16(), 206 | 304 | 412 | 416) {
+            return;
+        }
+        // RFC 9111, 4.3.3: "A full response (i.e., one containing content) indicates that none of the stored responses nominated
+        // in the conditional request are suitable." But a refusal says something of who asks, and an error of the moment.
+        let is_of_the_resource =
+            status.is_success() || matches!(status.as_u16(), 300 | 301 | 308 | 404 | 405 | 410 | 451);
+        let is_of_the_moment = status.is_server_error() || (terms.kept.is_some() && !is_of_the_resource);
+        self.uncacheable.learn(terms.cacheable.key, why, is_of_the_moment, now);
+        if let Some(kept) = terms.kept.as_ref().filter(|_| is_of_the_resource && !why.is_of_the_request()) {
+            // The same once more, but of a kind that can't be held just now.
+            let is_the_same = matches!(
+                why,
+                NotStored::TooLarge | NotStored::NoRoom | NotStored::Endless | NotStored::CloseDelimited
+            ) && !validator::differ(&kept.head.headers, response.headers());
+            if !is_the_same {
+                self.forget(terms.cacheable.key, &terms.headers, kept);
+            }
+        }
+    }
+
+    /// What the law says of an answer on these terms.
+    pub(super) fn storable(
         &self,
-        response: &Response<Received>,
-        lifetime: Lifetime,
-    ) -> Result<(Lifetime, Room), NotStored> {
+        terms: &Terms,
+        status: StatusCode,
+        headers: &HeaderMap,
+        facts: Facts,
+    ) -> Result<Keep, NotStored> {
+        let asked = Asked {
+            method: &terms.method,
+            method_is_cached: terms.cacheable.by_body,
+            headers: &terms.headers,
+            audience: terms.cacheable.audience,
+            declared_shared: terms.cacheable.declared_shared,
+            undeclared_credential: terms.cacheable.undeclared_credential,
+            wants_part: terms.wants != Wants::Whole,
+        };
+        let policy = &self.snapshot.routes.get(terms.route).policy;
+        storable(&asked, status, headers, policy, facts.times, self.dice.roll())
+    }
+
+    /// Whether a body like this can be held whole.
+    fn roomy(&self, response: &Response<Received>) -> Result<Room, NotStored> {
         let headers = response.headers();
         if is_endless(headers) {
             return Err(NotStored::Endless);
@@ -146,165 +226,9 @@ impl<C: Connector> Proxy<C> {
         if !room.grow(length.unwrap_or(0)) {
             return Err(NotStored::NoRoom);
         }
-        Ok((lifetime, room))
-    }
-
-    fn keeping(
-        &self,
-        response: Response<Received>,
-        lifetime: Lifetime,
-        room: Room,
-        times: Times,
-        (route, resource): (usize, Key),
-        request: &HeaderMap,
-    ) -> Keeping {
-        let length = http_body::Body::size_hint(response.body()).exact();
-        let (parts, body) = response.into_parts();
-        // `storable` has refused `*`.
-        let vary = Arc::new(VaryOn::read(&parts.headers).unwrap_or_default());
-        let mut key = resource;
-        if !vary.is_empty() {
-            key = variant_key(&resource, &vary, request, &self.snapshot.identity);
-            // Before anybody hears of the answer: who finds it not to be theirs looks here which variant is.
-            self.memory.put_varies(resource, Arc::clone(&vary));
-        }
-        let mut headers = compact(&parts.headers);
-        prepare(&mut headers, parts.version);
-        let was_cached = headers.remove(AGE).is_some();
-        // RFC 9110, 6.6.1: "A recipient with a clock that receives a response message without a Date header field MUST
-        // record the time it was received and append a corresponding Date header field".
-        if !headers.contains_key(DATE) {
-            let date = httpdate::fmt_http_date(times.answered_at.to_system());
-            headers.extend(HeaderValue::from_str(&date).ok().map(|date| (DATE, date)));
-        }
-        let head = Arc::new(Head { status: parts.status, headers });
-        let arrived = Arc::new(Arrived { head, lifetime, vary, was_cached, tee: Tee::new(length, room) });
-        Keeping { arrived, key, body, times, route, resource }
-    }
-
-    /// Moves the body from the upstream to its readers and, when it is whole, into memory.
-    pub(super) async fn pump(&self, keeping: Keeping, pilot: Option<&Pilot>) {
-        let Keeping { arrived, key, mut body, times, route, resource } = keeping;
-        let tee = &arrived.tee;
-        let _ends = EndsAnyway(tee);
-        let announced = http_body::Body::size_hint(&body).exact().unwrap_or(0);
-        let mut keeps = true;
-        let mut come: u64 = 0;
-        let end = loop {
-            let frame = match body.frame().await {
-                None => break Ok(None),
-                Some(Err(error)) => break Err(error),
-                Some(Ok(frame)) => frame,
-            };
-            let chunk = match frame.into_data() {
-                Ok(chunk) => chunk,
-                Err(frame) => break Ok(frame.into_trailers().ok()),
-            };
-            let before = come.max(announced);
-            come += chunk.len() as u64;
-            let more = come.max(announced) - before + CHUNK_BYTES as u64;
-            if keeps && let Some(why) = self.refuse(tee, come, more) {
-                keeps = false;
-                self.give_up(resource, route, why, pilot);
-                tee.narrow();
-            }
-            tee.push(chunk);
-            if !keeps && tee.room(self.client_silence_max).await.is_err() {
-                return;
-            }
-            // What comes for nobody, and will be old when it is whole, would only take a place at the upstream.
-            if !arrived.lifetime.is_fresh(self.clock.now()) && !tee.has_readers() {
-                return;
-            }
-        };
-        // A cache may leave trailers out, but then what is kept is not what came (RFC 9110, 6.5): rare enough to pass.
-        let whole = matches!(end, Ok(None)) && keeps;
-        if whole {
-            let (head, has_cache_status) = arrived.head.for_hits();
-            let stored = Stored {
-                head,
-                has_cache_status,
-                body: tee.whole(),
-                requested_at: times.requested_at,
-                answered_at: times.answered_at,
-                lifetime: arrived.lifetime,
-                route: Arc::clone(&self.snapshot.routes.get(route).name),
-            };
-            // RFC 9111, 4: "When more than one suitable response is stored, a cache MUST use the most recent one": a long body
-            // that was asked for earlier must not take the place of what was asked for later and is here already.
-            let has_newer = matches!(
-                self.memory.get(&key),
-                Some(Slot::Entry(kept)) if kept.requested_at > times.requested_at
-            );
-            if !has_newer {
-                self.memory.put(key, Arc::new(stored));
-            }
-            self.uncacheable.forget(&resource);
-        } else if keeps {
-            let why = if end.is_ok() { NotStored::Trailers } else { NotStored::BrokenOff };
-            self.give_up(resource, route, why, pilot);
-        }
-        tee.end(end);
-    }
-
-    /// Why a body that has grown to `come` bytes, by `more`, can't be held any longer.
-    fn refuse(&self, tee: &Tee, come: u64, more: u64) -> Option<NotStored> {
-        if come > self.max_object_bytes {
-            return Some(NotStored::TooLarge);
-        }
-        (!tee.grow(more)).then_some(NotStored::NoRoom)
-    }
-
-    /// It will not be kept after all.
-    fn give_up(&self, resource: Key, route: usize, why: NotStored, pilot: Option<&Pilot>) {
-        self.snapshot.metrics(route).not_stored(why);
-        self.uncacheable.learn(resource, why, false, self.clock.now());
-        if let Some(pilot) = pilot {
-            pilot.leave();
-        }
+        Ok(room)
     }
 }
 
-/// If the pump is dropped with its task, at the end of the process, nobody waits for the rest for ever.
-struct EndsAnyway<'t>(&'t Tee);
-
-impl Drop for EndsAnyway<'_> {
-    fn drop(&mut self) {
-        self.0.end(Err(BodyError::Abandoned));
-    }
-}
-
-/// Server-sent events go on as long as both sides live.
-pub(super) fn is_endless(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(CONTENT_TYPE) else {
-        return false;
-    };
-    let kind = kind.as_bytes();
-    let essence = kind.split(|byte| *byte == b';').next().unwrap_or(kind).trim_ascii();
-    essence.eq_ignore_ascii_case(b"text/event-stream")
-}
-
-/// An upstream's head without what belongs to its connection, and with our name.
-pub(super) fn prepare(headers: &mut HeaderMap, version: Version) {
-    fields::strip_hop_by_hop(headers);
-    fields::append_via(headers, version);
-}
-
-/// The same fields in one piece of memory of their own. As they come from hyper they are slices of the connection's
-/// read buffer, and would keep all of it alive for as long as the entry lives.
-fn compact(headers: &HeaderMap) -> HeaderMap {
-    let mut buffer = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
-    for value in headers.values() {
-        buffer.put_slice(value.as_bytes());
-    }
-    let mut values = buffer.freeze();
-    let mut compact = HeaderMap::with_capacity(headers.len() + 4);
-    for (name, value) in headers {
-        // The bytes were a header value a moment ago.
-        if let Ok(mut own) = HeaderValue::from_maybe_shared(values.split_to(value.len())) {
-            own.set_sensitive(value.is_sensitive());
-            compact.append(name, own);
-        }
-    }
-    compact
-}
+/// How long the news that the upstream failed is fresh: those who may have what is kept are spared the wait.
+const ASKED_IN_VAIN_FOR: Duration = Duration::from_secs(1);

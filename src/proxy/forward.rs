@@ -3,12 +3,13 @@
 
 use std::fmt::Write as _;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, EXPECT, FORWARDED, HOST, IF_RANGE, RANGE, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
 use super::client::Client;
 use super::target::{Peer, Target, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use crate::semantics::targeted::DEVICE;
 use crate::semantics::{conditional, fields};
 use crate::upstream::{HostField, Sent, Settings};
 
@@ -21,6 +22,8 @@ pub enum Purpose {
     Keep,
     /// The same, where the last answer was not kept: its conditions go along, so that the upstream may say 304, to it alone.
     Retry,
+    /// The same, where a part is asked for: with its conditions too.
+    Range,
     /// Another protocol on this connection.
     Upgrade,
 }
@@ -28,7 +31,7 @@ pub enum Purpose {
 impl Purpose {
     /// Whether the answer may be given to others.
     fn keeps(self) -> bool {
-        matches!(self, Self::Keep | Self::Retry)
+        matches!(self, Self::Keep | Self::Retry | Self::Range)
     }
 }
 
@@ -88,12 +91,9 @@ impl Destination {
         *request.uri_mut() = self.uri(&client.parts.uri)?;
         *request.version_mut() = Version::HTTP_11;
         let mut headers = self.headers(client, target, purpose);
-        // hyper's client sends no body with a GET unless the head announces one; RFC 9110, 9.3.1 allows it.
+        // hyper's client sends no body of unknown length with a GET unless the head announces one; RFC 9110, 9.3.1 allows it.
         if request.body().is_of_unknown_length() {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        if let Some(length) = request.body().whole_length() {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         *request.headers_mut() = headers;
         Ok(request)
@@ -115,11 +115,17 @@ impl Destination {
         if purpose == Purpose::Keep {
             conditional::strip_conditions(&mut headers);
         }
+        // What is asked for whole is not asked for in parts.
+        if matches!(purpose, Purpose::Keep | Purpose::Retry) {
+            headers.remove(RANGE);
+            headers.remove(IF_RANGE);
+        }
         if !headers.contains_key(HOST) {
             // An HTTP/2 request has it in its target.
             let host = HeaderValue::from_str(&target.authority);
             headers.insert(HOST, host.unwrap_or(HeaderValue::from_static("")));
         }
+        announce(&mut headers, purpose);
         introduce(&mut headers, target, *peer, purpose);
         // The client's own otherwise: its spelling may matter to the upstream.
         if let Some(host) = &self.host {
@@ -129,6 +135,19 @@ impl Destination {
         headers
     }
 }
+
+/// Says that this cache can be spoken to with `Surrogate-Control`.
+fn announce(headers: &mut HeaderMap, purpose: Purpose) {
+    // Edge Architecture Specification, 2.1: surrogates "MUST" append it. What others before us can do must not decide over an
+    // answer that is kept for all.
+    if purpose.keeps() {
+        headers.remove(SURROGATE_CAPABILITY);
+    }
+    let capability = format!("{DEVICE}=\"Surrogate/1.0\"");
+    append(headers, &SURROGATE_CAPABILITY, ", ", &capability);
+}
+
+const SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
 
 /// Says for whom we ask. What an untrusted client says of itself in these fields is dropped, and so are all others of their
 /// family: a backend may believe them, and an answer made from them must not be kept for others.

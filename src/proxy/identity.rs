@@ -290,6 +290,7 @@ mod tests {
     use http::{HeaderValue, Method};
 
     use super::*;
+    use crate::proxy::wanted::Content;
 
     fn identity(sources: &[&str]) -> Identity {
         let settings = Settings {
@@ -319,7 +320,7 @@ mod tests {
             path: "/",
             query,
             headers: &map,
-            has_body: false,
+            body: Content::None,
             upgrade: false,
         };
         let mut builder = KeyBuilder::new();

@@ -23,6 +23,8 @@ use crate::semantics::Audience;
 const HIDDEN: &str = "(hidden)";
 /// Below this a credential is not looked for inside of other text: `x` is no secret, and in half of all words.
 const SHORT_BYTES: usize = 6;
+/// How much of a body is shown: enough to know it by.
+const BODY_SHOWN_BYTES: usize = 200;
 
 /// All that can be said of a request without looking at what is held.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,6 +80,12 @@ pub struct Lifetimes {
     pub override_upstream: bool,
     /// Such as `5%`.
     pub jitter: String,
+    /// Such as `10%`.
+    pub heuristic: String,
+    /// Such as `30s`.
+    pub stale_while_revalidate: String,
+    /// Such as `1h`.
+    pub stale_if_error: String,
 }
 
 /// The credentials of one request, in every form in which they must not be shown.
@@ -142,9 +150,16 @@ fn lifetimes(route: &Route) -> Lifetimes {
         ttl: words(policy.ttl),
         negative_ttl: words(policy.negative_ttl),
         override_upstream: policy.override_upstream,
-        // Ten digits are more than anyone writes, and few enough that 0.07 is not 7.000000000000001 %.
-        jitter: format!("{}%", (policy.jitter * 1e10).round() / 1e8),
+        jitter: percent(policy.jitter),
+        heuristic: percent(policy.heuristic),
+        stale_while_revalidate: words(policy.stale_while_revalidate),
+        stale_if_error: words(policy.stale_if_error),
     }
+}
+
+/// Ten digits are more than anyone writes, and few enough that 0.07 is not 7.000000000000001 %.
+fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e10).round() / 1e8)
 }
 
 fn words(duration: Duration) -> String {
@@ -180,6 +195,14 @@ impl<'i> Veil<'i> {
             forms.push(credential);
         }
         forms.retain(|form| !form.is_empty());
+        // In a body it may stand as JSON writes it.
+        let texts = forms.iter().filter_map(|form| std::str::from_utf8(form).ok());
+        let escaped: Vec<Vec<u8>> = texts
+            .filter_map(|text| serde_json::to_string(text).ok())
+            .map(|json| json.trim_matches('"').as_bytes().to_vec())
+            .filter(|json| !json.is_empty() && !forms.contains(json))
+            .collect();
+        forms.extend(escaped);
         Self { identity, forms }
     }
 
@@ -248,6 +271,17 @@ impl<'i> Veil<'i> {
         self.shown(parameter.as_bytes())
     }
 
+    /// How it begins, and how long it is. A credential is looked for in all of it, before it is cut.
+    fn body(&self, bytes: &[u8]) -> String {
+        let all = self.shown(bytes);
+        let cut = (0..=BODY_SHOWN_BYTES).rev().find(|at| all.is_char_boundary(*at)).unwrap_or(0);
+        match all.get(..cut).filter(|_| all.len() > BODY_SHOWN_BYTES) {
+            Some(beginning) => format!("{beginning}… ({} bytes)", bytes.len()),
+            None if all.is_empty() => "(none)".to_owned(),
+            None => format!("{all} ({} bytes)", bytes.len()),
+        }
+    }
+
     /// The parts for people: names and values that belong together in one line.
     fn parts(&self, builder: &KeyBuilder) -> Vec<KeyPart> {
         let mut parts: Vec<KeyPart> = Vec::new();
@@ -277,9 +311,14 @@ impl<'i> Veil<'i> {
                 }
                 Part::HeaderValue | Part::CookieValue | Part::Credential | Part::VaryValue => name.as_ref(),
                 Part::Resource => "resource",
+                Part::Body => "body",
+                Part::BodyType => "body's content-type",
+                Part::BodyEncoding => "body's content-encoding",
+                Part::BodyLanguage => "body's content-language",
             };
             let value = match part {
                 Part::Query => self.parameter(&String::from_utf8_lossy(bytes)),
+                Part::Body => self.body(bytes),
                 _ if guarded && is_value(part) => HIDDEN.to_owned(),
                 Part::Method | Part::Scheme => String::from_utf8_lossy(bytes).into_owned(),
                 _ => self.shown(bytes),
@@ -331,11 +370,17 @@ impl fmt::Display for Inspection {
         let lifetimes = &self.lifetimes;
         writeln!(
             f,
-            "lifetimes  ttl {}{}, negative ttl {}, jitter {}",
+            "lifetimes  ttl {}{}, negative ttl {}, jitter {}, heuristic {}",
             lifetimes.ttl,
             if lifetimes.override_upstream { " whatever the upstream says" } else { "" },
             lifetimes.negative_ttl,
-            lifetimes.jitter
+            lifetimes.jitter,
+            lifetimes.heuristic
+        )?;
+        writeln!(
+            f,
+            "stale      while revalidated {}, if the upstream fails {}",
+            lifetimes.stale_while_revalidate, lifetimes.stale_if_error
         )?;
         let width = self.key_parts.iter().map(|part| part.part.chars().count()).max().unwrap_or(0);
         for (index, part) in self.key_parts.iter().enumerate() {
@@ -359,7 +404,8 @@ mod tests {
 
     use super::*;
     use crate::proxy::identity::{Secret, Settings};
-    use crate::proxy::route::{Coalesce, KeyParts, Mode, UNROUTED};
+    use crate::proxy::plan::Content;
+    use crate::proxy::route::{BodyPart, Coalesce, KeyParts, Mode, UNROUTED};
     use crate::semantics::Policy;
 
     const SECRET: &str = "s3cr3t-t0k3n";
@@ -375,6 +421,9 @@ mod tests {
                 override_upstream: false,
                 negative_ttl: Duration::ZERO,
                 jitter: 0.05,
+                heuristic: 0.1,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
             },
             scope: Scope::Auto,
             key: KeyParts::default(),
@@ -394,6 +443,16 @@ mod tests {
     }
 
     fn look(route: Route, url: &str, headers: &[(&str, &str)], identity: &Identity) -> Inspection {
+        look_with_body(route, url, headers, Content::None, identity)
+    }
+
+    fn look_with_body(
+        route: Route,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Content<'_>,
+        identity: &Identity,
+    ) -> Inspection {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
@@ -408,7 +467,7 @@ mod tests {
             path,
             query,
             headers: &map,
-            has_body: false,
+            body,
             upgrade: false,
         };
         let routes = Routes::new(vec![route], self::route(UNROUTED, "/{*rest}")).unwrap();
@@ -432,7 +491,8 @@ methods    GET, HEAD
 scope      auto
 identity   header:authorization
 audience   identity
-lifetimes  ttl 5m, negative ttl 0s, jitter 5%
+lifetimes  ttl 5m, negative ttl 0s, jitter 5%, heuristic 10%
+stale      while revalidated 0s, if the upstream fails 0s
 key        method                           GET
            scheme                           http
            authority                        api.example
@@ -473,6 +533,55 @@ digest     none: A credential is in the key and no identity.key_secret is config
         );
         let text = seen.to_string();
         assert!(!text.contains(SECRET) && !text.contains("s3cr3t-key"), "{}", text.len());
+    }
+
+    /// What is shown of this body as part of the key of a GET, which is the last of them.
+    fn shown_body(part: BodyPart, headers: &[(&str, &str)], body: &[u8]) -> Option<String> {
+        let mut route = route("a", "/a");
+        (route.key.body, route.key.max_body_bytes) = (part, 10_000);
+        let seen = look_with_body(route, "/a", headers, Content::Read(body), &identity(None));
+        let last = seen.key_parts.last()?;
+        assert_eq!(last.part, "body");
+        Some(last.value.clone())
+    }
+
+    #[test]
+    fn of_a_body_its_beginning_and_its_length_are_shown() {
+        let json = |body: &str| shown_body(BodyPart::Json, &[], body.as_bytes()).unwrap();
+        assert_eq!(json(r#"{ "b" : 1.0, "a" : 2 }"#), r#"{"a":2,"b":1.0} (15 bytes)"#);
+        let long = format!("\"{}\"", "é".repeat(150));
+        assert_eq!(json(&long), format!("\"{}… (302 bytes)", "é".repeat(99)));
+        let exact = format!("\"{}\"", "x".repeat(198));
+        assert_eq!(json(&exact), format!("{exact} (200 bytes)"));
+        let raw = shown_body(BodyPart::Raw, &[], b"\x1b[2J\xff").unwrap();
+        assert!(!raw.contains(char::is_control) && raw.ends_with(" (5 bytes)"), "{raw}");
+        assert_eq!(shown_body(BodyPart::Json, &[], b"{").as_deref(), None);
+    }
+
+    #[test]
+    fn a_body_with_the_callers_credential_is_not_shown() {
+        let token = "s3cr3t\"t0k\\3n";
+        let plain = format!("{{\"token\":{}}}", serde_json::to_string(token).unwrap());
+        // Behind what is shown, and across its end.
+        let late = format!("[\"{}\",{}]", "x".repeat(300), serde_json::to_string(token).unwrap());
+        let across = format!("[\"{}\",{}]", "x".repeat(190), serde_json::to_string(token).unwrap());
+        for (part, body) in [
+            (BodyPart::Json, &plain),
+            (BodyPart::Raw, &plain),
+            (BodyPart::Json, &late),
+            (BodyPart::Json, &across),
+            (BodyPart::Raw, &across),
+        ] {
+            let mut route = route("a", "/a");
+            (route.key.body, route.key.max_body_bytes) = (part, 10_000);
+            let bearer = format!("Bearer {token}");
+            let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+            let seen = look_with_body(route, "/a", &headers, Content::Read(body.as_bytes()), &identity(None));
+            let text = format!("{seen} {seen:?}");
+            assert!(!text.contains("s3cr3t") && !text.contains("t0k"), "{text}");
+            assert!(text.contains(&format!("(hidden) ({} bytes)", body.len())), "{text}");
+            assert!(text.contains("body's content-type"), "{text}");
+        }
     }
 
     #[test]
@@ -550,7 +659,7 @@ digest     none: A credential is in the key and no identity.key_secret is config
             path: "/a",
             query: None,
             headers: &map,
-            has_body: false,
+            body: Content::None,
             upgrade: false,
         };
         let routes = Routes::new(vec![route], self::route(UNROUTED, "/{*rest}")).unwrap();

@@ -6,17 +6,18 @@ use http::HeaderMap;
 
 use super::Proxy;
 use super::plan::variant_key;
+use super::slice;
 use crate::clock::Timestamp;
 use crate::object::{Key, Stored};
-use crate::semantics::{Forward, Verdict, verdict::verdict};
-use crate::store::Slot;
+use crate::semantics::{Forward, RequestDirectives, Verdict, verdict::verdict};
+use crate::store::{Slot, Variants};
 
 /// What a look into the tiers gave.
 #[derive(Debug)]
 pub(super) struct Found {
     /// Where an answer to this request lies, or would lie as far as is known.
     pub key: Key,
-    /// What lies there, fresh or not.
+    /// What lies there, fresh or not, unless it was changed since.
     pub stored: Option<Arc<Stored>>,
     /// Other variants are kept, but not this one.
     other_variants: bool,
@@ -25,19 +26,47 @@ pub(super) struct Found {
 impl<C> Proxy<C> {
     /// Looks.
     pub(super) fn find(&self, resource: Key, request: &HeaderMap) -> Found {
-        let vary = match self.memory.get(&resource) {
+        let variants = match self.memory.get(&resource) {
             None => {
                 return Found { key: resource, stored: None, other_variants: false };
             }
             Some(Slot::Entry(stored)) => {
-                return Found { key: resource, stored: Some(stored), other_variants: false };
+                let stored = Some(stored).filter(|stored| self.ledger.is_live(stored));
+                return Found { key: resource, stored, other_variants: false };
             }
-            Some(Slot::Varies(vary)) => vary,
+            Some(Slot::Varies(variants)) => variants,
         };
-        let key = variant_key(&resource, &vary, request, &self.snapshot.identity);
-        match self.memory.get(&key) {
-            Some(Slot::Entry(stored)) => Found { key, stored: Some(stored), other_variants: false },
-            Some(Slot::Varies(_)) | None => Found { key, stored: None, other_variants: true },
+        let key = variant_key(&resource, variants.vary(), request, &self.snapshot.identity);
+        let in_language = || variants.in_best_language(request).iter().find_map(|key| self.entry_at(key));
+        let stored = self.entry_at(&key).or_else(in_language);
+        let other_variants = stored.is_none();
+        Found { key, stored, other_variants }
+    }
+
+    /// The variants of this resource, if it varies.
+    pub(super) fn variants_of(&self, resource: &Key) -> Option<Arc<Variants>> {
+        match self.memory.get(resource)? {
+            Slot::Varies(variants) => Some(variants),
+            Slot::Entry(_) => None,
+        }
+    }
+
+    /// Forgets what `find` gave for this request, wherever it lies.
+    pub(super) fn forget(&self, resource: Key, request: &HeaderMap, kept: &Arc<Stored>) {
+        let Some(Slot::Varies(variants)) = self.memory.get(&resource) else {
+            return self.memory.remove(&resource, kept);
+        };
+        self.memory.remove(&variant_key(&resource, variants.vary(), request, &self.snapshot.identity), kept);
+        for key in variants.in_best_language(request) {
+            self.memory.remove(&key, kept);
+        }
+    }
+
+    /// The live entry under this key.
+    pub(super) fn entry_at(&self, key: &Key) -> Option<Arc<Stored>> {
+        match self.memory.get(key)? {
+            Slot::Entry(stored) => Some(stored).filter(|stored| self.ledger.is_live(stored)),
+            Slot::Varies(_) => None,
         }
     }
 }
@@ -48,7 +77,17 @@ impl Found {
         let lifetime = self.stored.as_ref().map(|stored| &stored.lifetime);
         match verdict(lifetime, request, now) {
             Verdict::Ask(Forward::UriMiss) if self.other_variants => Verdict::Ask(Forward::VaryMiss),
+            verdict if verdict.serves() && self.lacks_what_is_asked_for(request) => {
+                let only_if_cached = RequestDirectives::read(request).only_if_cached;
+                if only_if_cached { Verdict::OnlyIfCached } else { Verdict::Ask(Forward::Partial) }
+            }
             verdict => verdict,
         }
+    }
+
+    /// Whether what is kept is a part, and not all that this request is for is in it.
+    fn lacks_what_is_asked_for(&self, request: &HeaderMap) -> bool {
+        let stored = self.stored.as_ref().filter(|stored| stored.part.is_some());
+        stored.is_some_and(|stored| slice::of_part(stored, request).is_none())
     }
 }

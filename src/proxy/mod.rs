@@ -3,29 +3,43 @@
 
 mod answer;
 mod body;
+mod buffered;
+mod change;
 mod client;
 mod coalesce;
+pub mod content;
 mod entry;
 mod failure;
 mod fetch;
 mod fill;
 mod forward;
+mod graphql;
+mod head;
 mod hop;
 pub mod identity;
 pub mod inspect;
+mod job;
+mod keep;
 mod lookup;
+mod part;
 mod pass;
+pub mod pass_reason;
 pub mod path;
 mod pattern;
 pub mod plan;
+mod prepare;
+mod pump;
 pub mod query;
+mod refresh;
 mod respond;
 pub mod route;
+mod slice;
 pub mod snapshot;
 pub mod target;
 mod tee;
 mod uncacheable;
 mod upgrade;
+mod validate;
 pub mod wanted;
 
 use std::sync::Arc;
@@ -42,6 +56,7 @@ pub use target::Peer;
 pub use upgrade::Hold;
 
 use crate::clock::Clock;
+use crate::invalidation::Ledger;
 use crate::store::{self, Filling, Memory};
 use crate::telemetry::Telemetry;
 use crate::upstream;
@@ -54,6 +69,7 @@ pub struct Proxy<C> {
     snapshot: Arc<Snapshot>,
     memory: Memory,
     filling: Arc<Filling>,
+    ledger: Arc<Ledger>,
     flights: Arc<Flights>,
     uncacheable: Uncacheable,
     client: upstream::Client<C>,
@@ -64,6 +80,7 @@ pub struct Proxy<C> {
     trusted_proxies: Vec<IpNet>,
     debug: bool,
     max_object_bytes: u64,
+    variants_max: usize,
     client_silence_max: Duration,
 }
 
@@ -98,13 +115,16 @@ impl<C> Proxy<C> {
     /// Holds nothing yet.
     pub fn new(parts: Parts<C>) -> Arc<Self> {
         let telemetry = &parts.telemetry;
+        let ledger = Arc::new(Ledger::new(Arc::clone(telemetry)));
         Arc::new(Self {
             memory: Memory::new(&parts.memory, Arc::clone(telemetry)),
             filling: Filling::new(parts.memory.max_filling_bytes, Arc::clone(telemetry)),
-            flights: Flights::new(Arc::clone(telemetry)),
+            flights: Flights::new(Arc::clone(telemetry), Arc::clone(&ledger)),
+            ledger,
             uncacheable: Uncacheable::new(),
             dice: Dice::default(),
             max_object_bytes: parts.memory.max_object_bytes,
+            variants_max: parts.memory.max_variants,
             snapshot: parts.snapshot,
             client: parts.client,
             destination: parts.destination,

@@ -1,6 +1,9 @@
 //! What the cache has no business with: the client's own request, in its own words, and an answer for it alone.
 //!
-//! If the client goes away, the future is dropped and the upstream's connection with it. Upgrades go this way too.
+//! If the client goes away, the future is dropped and the upstream's connection with it. Upgrades go this way too, and so does
+//! what changes things: see `change`.
+
+use std::sync::Arc;
 
 use http::{Response, StatusCode};
 use tokio::time::Instant;
@@ -10,16 +13,20 @@ use super::body::Body;
 use super::client::Client;
 use super::failure::Failure;
 use super::forward::Purpose;
+use super::prepare::passing;
 use super::respond::{Account, failed, single};
+use super::target::Target;
 use super::upgrade::{self, Hold};
+use crate::object::Stamp;
 use crate::semantics::Forward;
+use crate::semantics::storable::Times;
 use crate::telemetry::Outcome;
-use crate::upstream::{Connector, Sent};
+use crate::upstream::{Connector, Received, Sent};
 
 impl<C: Connector> Proxy<C> {
     /// Asks the upstream for this client alone, and keeps nothing.
     pub(super) async fn pass(
-        &self,
+        self: &Arc<Self>,
         client: Client,
         sent: Sent,
         account: Account,
@@ -35,7 +42,7 @@ impl<C: Connector> Proxy<C> {
     }
 
     async fn try_pass(
-        &self,
+        self: &Arc<Self>,
         mut client: Client,
         sent: Sent,
         account: &Account,
@@ -47,11 +54,23 @@ impl<C: Connector> Proxy<C> {
         let target = client.target(&self.trusted_proxies)?;
         let request = self.destination.request(&client, &target, purpose, sent)?;
         let permit = self.client.enter().await?;
+        let (stamp, requested_at) = (self.ledger.stamp(), self.clock.now());
         let began = Instant::now();
-        let mut response = self.client.send(permit, request, self.client_silence_max).await?;
+        let unanswered = self.watch(&client, &target, stamp);
+        let mut response = match self.client.send(permit, request, self.client_silence_max).await {
+            Ok(response) => response,
+            Err(error) => {
+                if !error.may_have_arrived() {
+                    unanswered.settled();
+                }
+                return Err(error.into());
+            }
+        };
+        unanswered.settled();
         self.snapshot.metrics(client.route).upstream.record(began.elapsed());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(single(response, account));
+            let times = Times { requested_at, answered_at: self.clock.now() };
+            return Ok(self.passed_on(&client, &target, response, (stamp, times), account));
         }
         match on_client.filter(|_| upgrades) {
             Some(on_client) => {
@@ -59,6 +78,24 @@ impl<C: Connector> Proxy<C> {
                 Ok(upgrade::switching(response, account))
             }
             None => Err(Failure::UnaskedUpgrade),
+        }
+    }
+
+    /// The upstream's answer on its way to the client, and what follows from it for what is kept.
+    fn passed_on(
+        self: &Arc<Self>,
+        client: &Client,
+        target: &Target<'_>,
+        response: Response<Received>,
+        (stamp, times): (Stamp, Times),
+        account: &Account,
+    ) -> Response<Body> {
+        let Some(own) = self.changed(client, target, &response, stamp) else {
+            return single(passing(response), account);
+        };
+        match self.new_state(client, target, (response, own, times)) {
+            Ok(keeping) => self.keep_for(*keeping, &client.parts, account),
+            Err(response) => single(*response, account),
         }
     }
 }

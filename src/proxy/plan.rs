@@ -1,21 +1,23 @@
 //! `plan`: what the cache may do with a request, before it has looked at anything it holds.
 //!
 //! Either the request has a key, and may be answered from the cache and fill it, or it is passed to the upstream as it
-//! is, with a reason. Invariant: what an upstream could take into account by the contract (authority, method, path,
+//! is, with a reason. Where the body is part of the key, all the rest is looked at before anybody reads it. Invariant: what an upstream could take into account by the contract (authority, method, path,
 //! query, the headers and cookies the route names, credentials) is in the key; whatever smuggles in more is passed.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::object::{Key, KeyBuilder, Part};
+use crate::proxy::content::{self};
 use crate::proxy::identity::{self, CredentialSource, Identity};
-use crate::proxy::path::{self, Ambiguity};
-use crate::proxy::query::{self, QueryAmbiguity};
-use crate::proxy::route::{Mode, Route, Routes, Scope};
+use crate::proxy::path::{self};
+use crate::proxy::query::{self};
+use crate::proxy::route::{BodyPart, Mode, Route, Routes, Scope};
+use crate::semantics::Audience;
 use crate::semantics::vary::VaryOn;
-use crate::semantics::{Audience, Forward};
 
-pub use crate::proxy::wanted::Wanted;
+pub use crate::proxy::pass_reason::PassReason;
+pub use crate::proxy::wanted::{Content, Wanted};
 
 /// Parts of one key; a request with more is passed.
 const PARTS_MAX: usize = 1024;
@@ -41,6 +43,8 @@ const FORWARDED_PREFIX: &[u8] = b"x-forwarded-";
 pub enum Plan {
     /// Answer it and keep the answer.
     Cache(Cacheable),
+    /// What its body says, which is part of the key and unread; it must not be longer than so many bytes.
+    Read(u64),
     /// Nothing.
     Pass(PassReason),
 }
@@ -56,31 +60,8 @@ pub struct Cacheable {
     pub declared_shared: bool,
     /// It bears what may be a credential, and nobody said what tells one caller from another.
     pub undeclared_credential: bool,
-}
-
-/// Why the cache has no business with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PassReason {
-    /// `mode = "pass"`
-    RouteMode,
-    /// Not one of the route's, or one whose answers are not kept.
-    Method,
-    /// The path could mean several things.
-    AmbiguousPath(Ambiguity),
-    /// The query could mean several things.
-    AmbiguousQuery(QueryAmbiguity),
-    /// A body comes with it.
-    Body,
-    /// It asks for another protocol.
-    Upgrade,
-    /// It may be answered for another path, method or host.
-    RoutingHeader,
-    /// A header is written with `_` where one that counts has `-`, and some servers take it for that one.
-    HeaderAlias,
-    /// `scope = "identity"`, and nobody is named.
-    NoCredential,
-    /// Its key would be too long.
-    TooManyParts,
+    /// It is a POST or QUERY, which its route names, and its body is in the key.
+    pub by_body: bool,
 }
 
 /// A request, its route and what may be done.
@@ -98,6 +79,8 @@ pub(super) struct Gathered<'i> {
     pub(super) caller: Option<&'i CredentialSource>,
     /// A header is there that may hold a credential, and nobody said whether it does.
     undeclared: bool,
+    /// The body is a part that is missing yet.
+    pub(super) lacks_body: bool,
 }
 
 /// What the names of a request's headers say.
@@ -109,56 +92,15 @@ struct Names {
     forwarded: bool,
 }
 
-impl PassReason {
-    /// In words, for `Cache-Status` and people.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::RouteMode => "route mode is pass",
-            Self::Method => "the method is not one the route caches",
-            Self::AmbiguousPath(ambiguity) => ambiguity.reason(),
-            Self::AmbiguousQuery(ambiguity) => ambiguity.reason(),
-            Self::Body => "the request has a body",
-            Self::Upgrade => "the request asks for another protocol",
-            Self::RoutingHeader => "a header may route the request elsewhere at the upstream",
-            Self::HeaderAlias => "a header has the name of another, with underscores",
-            Self::NoCredential => "route scope is identity and no credential was sent",
-            Self::TooManyParts => "too much in the request would be part of the key",
-        }
-    }
-
-    /// For metrics.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::RouteMode => "route_mode",
-            Self::Method => "method",
-            Self::AmbiguousPath(_) => "ambiguous_path",
-            Self::AmbiguousQuery(_) => "ambiguous_query",
-            Self::Body => "body",
-            Self::Upgrade => "upgrade",
-            Self::RoutingHeader => "routing_header",
-            Self::HeaderAlias => "header_alias",
-            Self::NoCredential => "no_credential",
-            Self::TooManyParts => "too_many_parts",
-        }
-    }
-
-    /// The `fwd` of `Cache-Status`.
-    pub fn forward(self) -> Forward {
-        match self {
-            Self::Method => Forward::Method,
-            _ => Forward::Bypass,
-        }
-    }
-}
-
 /// Finds the route and says what may be done.
 pub fn plan(wanted: &Wanted<'_>, routes: &Routes, identity: &Identity) -> Routed {
     let (route, examined) = route_of(wanted, routes);
-    let plan = examined
-        .and_then(|()| gather(wanted, routes.get(route), identity))
-        .map_or_else(Plan::Pass, |gathered| {
-            Plan::Cache(cacheable(wanted, routes.get(route), identity, gathered))
-        });
+    let found = routes.get(route);
+    let plan = match examined.and_then(|()| gather(wanted, found, identity)) {
+        Err(reason) => Plan::Pass(reason),
+        Ok(gathered) if gathered.lacks_body => Plan::Read(found.key.max_body_bytes),
+        Ok(gathered) => Plan::Cache(cacheable(wanted, found, identity, gathered)),
+    };
     Routed { route, plan }
 }
 
@@ -195,10 +137,10 @@ pub(super) fn gather<'i>(
     if wanted.upgrade {
         return Err(PassReason::Upgrade);
     }
-    let class = method_class(wanted.method)
+    let class = content::class(wanted.method, &route.key)
         .filter(|_| route.methods.contains(wanted.method))
         .ok_or(PassReason::Method)?;
-    if wanted.has_body {
+    if wanted.body != Content::None && route.key.body == BodyPart::Ignored {
         return Err(PassReason::Body);
     }
     let names = check_names(wanted, route, identity)?;
@@ -231,7 +173,9 @@ pub(super) fn gather<'i>(
     if builder.count() > PARTS_MAX {
         return Err(PassReason::TooManyParts);
     }
-    Ok(Gathered { builder, caller, undeclared: names.undeclared })
+    content::feed(wanted, &route.key, &mut builder).map_err(PassReason::Unkeyed)?;
+    let lacks_body = wanted.body == Content::Unread;
+    Ok(Gathered { builder, caller, undeclared: names.undeclared, lacks_body })
 }
 
 /// Whom the entry is for.
@@ -250,17 +194,13 @@ fn cacheable(wanted: &Wanted<'_>, route: &Route, identity: &Identity, gathered: 
             && !identity.is_declared()
             && !declared_shared
             && (gathered.undeclared || has_undeclared_cookie(wanted.headers, route)),
+        by_body: *wanted.method == Method::POST || *wanted.method == Method::QUERY,
     }
 }
 
 /// Whether it bears a cookie, and the route does not say which ones count.
 fn has_undeclared_cookie(headers: &HeaderMap, route: &Route) -> bool {
     route.key.cookies.is_empty() && !route.key.headers.contains(&COOKIE) && headers.contains_key(COOKIE)
-}
-
-/// HEAD is answered from what GET left behind.
-fn method_class(method: &Method) -> Option<&'static str> {
-    (method == Method::GET || method == Method::HEAD).then_some("GET")
 }
 
 /// Looks for headers that make a server answer for something else than what is in the key.
@@ -396,7 +336,10 @@ mod tests {
 
     use super::*;
     use crate::proxy::identity::{Secret, Settings};
+    use crate::proxy::path::Ambiguity;
+    use crate::proxy::query::QueryAmbiguity;
     use crate::proxy::route::{Coalesce, KeyParts, UNROUTED};
+    use crate::semantics::Forward;
     use crate::semantics::Policy;
 
     fn route(name: &str, pattern: &str) -> Route {
@@ -410,6 +353,7 @@ mod tests {
                 override_upstream: false,
                 negative_ttl: Duration::ZERO,
                 jitter: 0.0,
+                ..Policy::default()
             },
             scope: Scope::Auto,
             key: KeyParts::default(),
@@ -455,7 +399,7 @@ mod tests {
             path,
             query,
             headers,
-            has_body: false,
+            body: Content::None,
             upgrade: false,
         }
     }
@@ -463,7 +407,7 @@ mod tests {
     fn cached(routed: Routed) -> Cacheable {
         match routed.plan {
             Plan::Cache(cacheable) => cacheable,
-            Plan::Pass(reason) => panic!("passed: {}", reason.reason()),
+            other => panic!("not cached: {other:?}"),
         }
     }
 
@@ -488,7 +432,7 @@ mod tests {
             (at("/scoped?token="), 1, NoCredential),
             (Wanted { method: &post, ..at("/scoped") }, 1, Method),
             (Wanted { method: &head, ..at("/get") }, 2, Method),
-            (Wanted { has_body: true, ..at("/get") }, 2, Body),
+            (Wanted { body: Content::Unread, ..at("/get") }, 2, Body),
             (Wanted { upgrade: true, ..at("/get") }, 2, Upgrade),
             (at("/get/../mode"), 3, AmbiguousPath(Ambiguity::DotSegment)),
             (at("//get"), 3, AmbiguousPath(Ambiguity::DoubleSlash)),
@@ -497,6 +441,86 @@ mod tests {
         ] {
             let expected = Routed { route, plan: Plan::Pass(expected) };
             assert_eq!(plan(&wanted, &routes, &identity), expected, "{}", wanted.path);
+        }
+    }
+
+    /// A route that keys these methods by their bodies.
+    fn by_body(body: BodyPart) -> Route {
+        let mut route = route("by_body", "/by_body");
+        route.methods.extend([Method::POST, Method::QUERY]);
+        (route.key.body, route.key.max_body_bytes) = (body, 100);
+        route
+    }
+
+    #[test]
+    fn a_body_is_read_only_where_all_the_rest_lets_it_be_cached() {
+        let mut scoped = by_body(BodyPart::Json);
+        scoped.scope = Scope::Identity;
+        let (post, put) = (Method::POST, Method::PUT);
+        let at = |wanted: Wanted<'_>, route: &Route| {
+            let wanted = Wanted { body: Content::Unread, ..wanted };
+            plan(&wanted, &routes(vec![route.clone()]), &identity(true)).plan
+        };
+        let empty = HeaderMap::new();
+        let plain = wanted("/by_body", &empty);
+        let raw = by_body(BodyPart::Raw);
+        assert_eq!(at(plain, &raw), Plan::Read(100));
+        assert_eq!(at(Wanted { method: &post, ..plain }, &raw), Plan::Read(100));
+        assert_eq!(at(Wanted { method: &put, ..plain }, &raw), Plan::Pass(PassReason::Method));
+        assert_eq!(at(Wanted { upgrade: true, ..plain }, &raw), Plan::Pass(PassReason::Upgrade));
+        assert_eq!(at(plain, &scoped), Plan::Pass(PassReason::NoCredential));
+        assert_eq!(at(wanted("/by_body?token=a", &empty), &scoped), Plan::Read(100));
+        let mut ignored = by_body(BodyPart::Ignored);
+        assert_eq!(at(plain, &ignored), Plan::Pass(PassReason::Body));
+        assert_eq!(at(Wanted { method: &post, ..plain }, &ignored), Plan::Pass(PassReason::Method));
+        ignored.methods = vec![Method::GET];
+        let other = headers(&[("x-http-method-override", "DELETE")]);
+        let overridden = Wanted { method: &post, ..wanted("/by_body", &other) };
+        assert_eq!(at(overridden, &raw), Plan::Pass(PassReason::RoutingHeader));
+        ignored.mode = Mode::Pass;
+        assert_eq!(at(plain, &ignored), Plan::Pass(PassReason::RouteMode));
+    }
+
+    #[test]
+    fn each_method_that_is_keyed_by_its_body_has_entries_of_its_own() {
+        let routes = routes(vec![by_body(BodyPart::Raw)]);
+        let empty = HeaderMap::new();
+        let methods = [Method::GET, Method::POST, Method::QUERY];
+        let of = |method, body| {
+            let wanted = Wanted { method, body, ..wanted("/by_body", &empty) };
+            cached(plan(&wanted, &routes, &identity(true)))
+        };
+        let mut seen = std::collections::HashSet::new();
+        for method in &methods {
+            for body in [Content::Read(b"a"), Content::Read(b"b"), Content::None] {
+                let cacheable = of(method, body);
+                assert!(seen.insert(cacheable.key), "{method}");
+                assert_eq!(cacheable.by_body, *method != Method::GET, "{method}");
+            }
+            assert_eq!(of(method, Content::None), of(method, Content::Read(b"")), "an empty one is none");
+        }
+        assert_eq!(of(&Method::HEAD, Content::Read(b"a")), of(&Method::GET, Content::Read(b"a")));
+    }
+
+    #[test]
+    fn two_callers_never_share_what_one_body_asks_for() {
+        for (part, scope) in [(BodyPart::Raw, Scope::Auto), (BodyPart::Json, Scope::Identity)] {
+            let mut route = by_body(part);
+            route.scope = scope;
+            let routes = routes(vec![route]);
+            let of = |name: &str, value: &str| {
+                let headers = headers(&[(name, value)]);
+                let wanted = Wanted {
+                    method: &Method::POST,
+                    body: Content::Read(b"{}"),
+                    ..wanted("/by_body", &headers)
+                };
+                cached(plan(&wanted, &routes, &identity(true)))
+            };
+            let callers = [("authorization", "a"), ("authorization", "b"), ("cookie", "session=a")];
+            let keys = callers.map(|(name, value)| of(name, value).key);
+            assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2]);
+            assert_eq!(of("authorization", "a").audience, Audience::Identity);
         }
     }
 
@@ -595,7 +619,7 @@ mod tests {
             let found =
                 match plan(&wanted(target, &HeaderMap::new()), &routes(vec![route]), &identity(true)).plan {
                     Plan::Cache(cacheable) => Some((cacheable.audience, cacheable.declared_shared)),
-                    Plan::Pass(_) => None,
+                    Plan::Pass(_) | Plan::Read(_) => None,
                 };
             assert_eq!(found, expected, "{scope:?} {target}");
         }
@@ -1005,7 +1029,7 @@ mod tests {
                 path: "/x",
                 query: None,
                 headers: &headers,
-                has_body: false,
+                body: Content::None,
                 upgrade: false,
             };
             plan(&wanted, &routes, &identity(true)).plan

@@ -9,45 +9,76 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::body::Body;
 use super::coalesce::Arrived;
-use super::failure::Failure;
-use super::fill;
+use super::failure::{Failure, PROXY_STATUS};
+use super::slice;
 use crate::clock::Timestamp;
 use crate::object::{Head, Key, Stored};
 use crate::semantics::conditional::{self, Conditional};
 use crate::semantics::fields::{self, CACHE_STATUS, CacheStatus};
 use crate::semantics::{Forward, NotStored};
 use crate::telemetry::Outcome;
-use crate::upstream::Received;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// How an answer came about, for `Cache-Status`.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// Why the upstream was asked.
+    /// Why the upstream was asked; none: it was not.
     pub forward: Option<Forward>,
+    /// What it answered, where that is not what the client gets.
+    pub answered: Option<StatusCode>,
+    /// Its answer is kept.
+    pub stored: bool,
     /// Another request had asked already.
     pub collapsed: bool,
     /// Why the answer is not kept, or why the cache stood aside, in words.
     pub detail: Option<&'static str>,
+    /// The upstream itself has answered for this: how old it is goes without saying.
+    pub without_age: bool,
     /// With `server.debug`.
     pub key: Option<Key>,
 }
 
+/// Why what is kept is given in place of what was asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Trouble {
+    /// The upstream gave no answer.
+    Failure(Failure),
+    /// … or one that says nothing of what was asked for.
+    Answer(StatusCode),
+    /// … a moment ago; it was not asked again.
+    Before,
+}
+
 /// From memory.
 pub fn kept(stored: &Stored, request: &Parts, now: Timestamp, account: &Account) -> Response<Body> {
+    let is_hit = account.forward.is_none();
     let status = CacheStatus {
-        hit: true,
-        ttl: Some(seconds(stored.lifetime.left(now))),
-        detail: Some("memory"),
+        hit: is_hit,
+        fwd: account.forward,
+        fwd_status: account.answered.map(|status| status.as_u16()),
+        // RFC 9211, 2.4: what is left of the response's freshness; after it was validated that goes without saying.
+        ttl: (is_hit || account.answered != Some(StatusCode::NOT_MODIFIED)).then(|| stored.lifetime.ttl(now)),
+        stored: account.stored,
+        collapsed: account.collapsed,
+        detail: account.detail.or(is_hit.then_some("memory")),
         key: account.key.map(|key| key.to_string()),
-        ..CacheStatus::default()
     };
     let body = || Body::from(stored.body.clone());
     let length = Some(stored.body.len() as u64);
     let mut response = conditionally(&stored.head, request, length, body);
+    // RFC 9110, 13.2.2: what the conditions leave of a GET is cut to the ranges it asks for.
+    if response.status() != StatusCode::NOT_MODIFIED {
+        slice::cut(&mut response, stored, request);
+    }
     let headers = response.headers_mut();
-    headers.insert(AGE, fields::age_value(stored.lifetime.age(now)));
+    // RFC 9111, 4: "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age
+    // header field".
+    if account.without_age {
+        headers.remove(AGE);
+    } else {
+        headers.insert(AGE, fields::age_value(stored.lifetime.age(now)));
+    }
     // RFC 9211, 2: "Intermediaries […] append their own".
     if stored.has_cache_status {
         headers.append(CACHE_STATUS, status.value());
@@ -57,18 +88,38 @@ pub fn kept(stored: &Stored, request: &Parts, now: Timestamp, account: &Account)
     response
 }
 
-/// From a fetch that is being kept.
+/// From memory, because the upstream failed.
+pub fn instead(
+    stored: &Stored,
+    trouble: Trouble,
+    request: &Parts,
+    now: Timestamp,
+    account: &Account,
+) -> Response<Body> {
+    let forward = account.forward.filter(|_| !matches!(trouble, Trouble::Before));
+    let answered = if let Trouble::Answer(status) = trouble { Some(status) } else { None };
+    let account =
+        Account { forward, answered, detail: Some("stale-if-error"), stored: false, ..account.clone() };
+    let mut response = kept(stored, request, now, &account);
+    // RFC 9209, 2: it may stand in any response; here it says what the client would have got.
+    if let Trouble::Failure(failure) = trouble {
+        response.headers_mut().append(PROXY_STATUS, HeaderValue::from_static(failure.proxy_status()));
+    }
+    response
+}
+
+/// From a fetch that is being kept. `head`: with or without what only the one who asked may see.
 pub fn arriving(
+    head: &Head,
     arrived: &Arrived,
     body: Body,
     request: &Parts,
     now: Timestamp,
     account: &Account,
 ) -> Response<Body> {
-    let head = &arrived.head;
     let status = CacheStatus {
         fwd: account.forward,
-        fwd_status: Some(head.status.as_u16()),
+        fwd_status: Some(arrived.answered.as_u16()),
         stored: true,
         collapsed: account.collapsed,
         key: account.key.map(|key| key.to_string()),
@@ -85,32 +136,19 @@ pub fn arriving(
     response
 }
 
-/// From the upstream, for this client alone. `head` is ready: nothing of the upstream's connection is in it.
-pub fn passed(head: Head, body: Body, account: &Account) -> Response<Body> {
+/// From the upstream, for this client alone. It is ready: nothing of the upstream's connection is in it.
+pub fn single(mut response: Response<Body>, account: &Account) -> Response<Body> {
     let bypassed = matches!(account.forward, Some(Forward::Bypass | Forward::Method));
     let status = CacheStatus {
         fwd: account.forward,
-        fwd_status: (!bypassed).then_some(head.status.as_u16()),
+        fwd_status: (!bypassed).then_some(account.answered.unwrap_or(response.status()).as_u16()),
         collapsed: account.collapsed,
         detail: account.detail,
         key: account.key.map(|key| key.to_string()),
         ..CacheStatus::default()
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
     response.headers_mut().append(CACHE_STATUS, status.value());
     response
-}
-
-/// The upstream's answer, for one client only.
-pub fn single(response: Response<Received>, account: &Account) -> Response<Body> {
-    let (mut parts, body) = response.into_parts();
-    let endless = fill::is_endless(&parts.headers);
-    fill::prepare(&mut parts.headers, parts.version);
-    let body = if endless { body.without_end() } else { body };
-    let head = Head { status: parts.status, headers: parts.headers };
-    passed(head, Body::Passed(body), account)
 }
 
 /// One of our own errors.
@@ -151,6 +189,13 @@ impl Account {
         self.detail = Some(why.reason());
         self
     }
+
+    /// The upstream answered so.
+    #[must_use]
+    pub fn answered(mut self, status: StatusCode) -> Self {
+        self.answered = Some(status);
+        self
+    }
 }
 
 /// All of an answer, or as much of it as the client's conditions leave to be sent.
@@ -184,8 +229,4 @@ fn full(head: &Head, request: &Parts, length: Option<u64>, body: impl FnOnce() -
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     response
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -80,6 +80,22 @@ pub struct KeyParts {
     pub headers: Vec<http::HeaderName>,
     /// Cookies.
     pub cookies: Vec<String>,
+    /// The body.
+    pub body: BodyPart,
+    /// A longer body is no part of any key; in bytes.
+    pub max_body_bytes: u64,
+}
+
+/// `key.body`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyPart {
+    /// A request with one is passed.
+    #[default]
+    Ignored,
+    /// Byte for byte.
+    Raw,
+    /// As canonical JSON.
+    Json,
 }
 
 /// The name of the route that takes what no other matches.
@@ -293,6 +309,7 @@ mod tests {
                 override_upstream: false,
                 negative_ttl: Duration::ZERO,
                 jitter: 0.0,
+                ..Policy::default()
             },
             scope: Scope::Auto,
             key: KeyParts::default(),

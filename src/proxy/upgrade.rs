@@ -11,9 +11,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 
 use super::body::Body;
-use super::fill;
+use super::prepare;
 use super::respond::{self, Account};
-use crate::object::Head;
 
 /// What must live as long as the client's connection does: its place among the connections there may be.
 #[derive(Clone)]
@@ -44,9 +43,8 @@ pub fn splice<B>(client: OnUpgrade, hold: Option<Hold>, response: &mut Response<
 pub fn switching<B>(response: Response<B>, account: &Account) -> Response<Body> {
     let (mut parts, _) = response.into_parts();
     let protocol = parts.headers.get(UPGRADE).cloned();
-    fill::prepare(&mut parts.headers, parts.version);
+    prepare::prepare(&mut parts.headers, parts.version);
     parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     parts.headers.extend(protocol.map(|protocol| (UPGRADE, protocol)));
-    let head = Head { status: parts.status, headers: parts.headers };
-    respond::passed(head, Body::Empty, account)
+    respond::single(Response::from_parts(parts, Body::Empty), account)
 }

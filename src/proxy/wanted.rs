@@ -4,6 +4,17 @@
 
 use http::{HeaderMap, Method};
 
+/// The body of a request, as far as it has been read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Content<'r> {
+    /// None comes.
+    None,
+    /// One comes that nobody has read yet; it may turn out to be empty.
+    Unread,
+    /// All of it.
+    Read(&'r [u8]),
+}
+
 /// A request, as route, key and identity see it.
 #[derive(Clone, Copy)]
 pub struct Wanted<'r> {
@@ -23,8 +34,8 @@ pub struct Wanted<'r> {
     pub query: Option<&'r str>,
     /// As sent.
     pub headers: &'r HeaderMap,
-    /// Whether a body comes, of any length but none.
-    pub has_body: bool,
+    /// Its body.
+    pub body: Content<'r>,
     /// Whether it asks for another protocol.
     pub upgrade: bool,
 }

@@ -1,13 +1,13 @@
 //! How long an answer is fresh, and how old it is.
 //!
 //! `Lifetime` is what is left of both when the answer comes: one point of time until which it is fresh, and the age
-//! it came with. Invariant: a `Lifetime` ends after it began. Left out: heuristic lifetimes; where the upstream is
-//! silent, only the route has a word.
+//! it came with; and what may be done with it past that point. All that a hit needs to know is read here, once. A lifetime
+//! may be over when it begins: such an answer is kept to be asked about, or to be used past its end.
 
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{AGE, DATE, EXPIRES};
+use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED, PRAGMA};
 
 use super::cache_control::ResponseDirectives;
 use super::grammar::{delta_seconds, http_date, trim};
@@ -18,6 +18,8 @@ use crate::clock::Timestamp;
 pub enum Source {
     /// The upstream said it, in `Cache-Control` or `Expires`.
     Upstream,
+    /// Guessed from `Last-Modified`, because nobody said anything.
+    Heuristic,
     /// The route's `ttl`.
     Route,
     /// The route's `negative_ttl`.
@@ -37,7 +39,7 @@ pub struct Times {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
     /// From the answer's coming until it is stale: what is left of the upstream's lifetime after the age it came
-    /// with, or the whole of the route's. Always after `answered_at`.
+    /// with, or the whole of the route's. Before `answered_at` if it came too old.
     pub fresh_until: Timestamp,
     /// How old it was when it came (RFC 9111, 4.2.3: `corrected_initial_age`).
     pub initial_age: Duration,
@@ -45,6 +47,30 @@ pub struct Lifetime {
     pub answered_at: Timestamp,
     /// Whose word it is.
     pub source: Source,
+    /// It must not be used without asking, fresh or not.
+    pub must_ask: bool,
+    /// It will not change while it is fresh (RFC 8246).
+    pub immutable: bool,
+    /// What it is good for past its end.
+    pub stale: Staleness,
+}
+
+/// How long past its end an answer is good for something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Staleness {
+    /// Not at all, not even for a client that would take it.
+    pub prohibited: bool,
+    /// It may be used while it is fetched anew. Zero if `prohibited`.
+    pub while_revalidate: Duration,
+    /// It may be used where the upstream fails. Zero if `prohibited`.
+    pub if_error: Duration,
+}
+
+impl Staleness {
+    /// The longer of the two.
+    pub fn longest(&self) -> Duration {
+        self.while_revalidate.max(self.if_error)
+    }
 }
 
 impl Lifetime {
@@ -56,6 +82,23 @@ impl Lifetime {
     /// Time left until it is stale; zero if it is.
     pub fn left(&self, now: Timestamp) -> Duration {
         self.fresh_until.since(now)
+    }
+
+    /// Time since it became stale; zero if it is fresh.
+    pub fn staleness(&self, now: Timestamp) -> Duration {
+        now.since(self.fresh_until)
+    }
+
+    /// Whether those who wait for it together may all have it: RFC 9111, 4 on collapsed requests: "if the cache cannot use
+    /// the returned response for some or all of the collapsed requests, it will need to forward the requests".
+    pub fn can_be_shared(&self) -> bool {
+        !self.must_ask && self.is_fresh(self.answered_at)
+    }
+
+    /// Seconds left as `Cache-Status` has them: negative when stale.
+    pub fn ttl(&self, now: Timestamp) -> i64 {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        if self.is_fresh(now) { seconds(self.left(now)) } else { -seconds(self.staleness(now)) }
     }
 
     /// RFC 9111, 4.2: "`response_is_fresh = (freshness_lifetime > current_age)`".
@@ -71,17 +114,47 @@ pub fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
     corrected_age_value.max(apparent_age(headers, times.answered_at))
 }
 
-/// How long the upstream says that this is fresh; none if it says nothing of it.
+/// How long the upstream says that this is fresh; none if it says nothing of it. `targeted`: a field for caches like this
+/// one said it.
 pub fn explicit_lifetime(
     headers: &HeaderMap,
     said: &ResponseDirectives,
+    targeted: bool,
     answered_at: Timestamp,
 ) -> Option<Duration> {
     // RFC 9111, 4.2.1: "If the cache is shared and the s-maxage response directive is present, use its value, or
     // if the max-age response directive is present, use its value, or if the Expires response header field is
     // present, use its value minus the value of the Date response header field (using the time the message was
     // received if it is not present […])".
-    said.s_maxage.or(said.max_age).or_else(|| expires(headers, answered_at))
+    let said = said.s_maxage.or(said.max_age);
+    // RFC 9213, 2.2: such a field's value is used "to determine the caching policy for the response", and "the Cache-Control
+    // and Expires header fields in that response" are ignored.
+    if targeted { said } else { said.or_else(|| expires(headers, answered_at)) }
+}
+
+/// How long an answer may be taken for fresh of which nobody says how long it is; none if there is nothing to guess from.
+pub fn heuristic_lifetime(headers: &HeaderMap, fraction: f64, answered_at: Timestamp) -> Option<Duration> {
+    // RFC 9111, 5.4 leaves `Pragma` in a response without a meaning; who sends it there wants no guesses.
+    if headers.get_all(PRAGMA).iter().any(|line| line.as_bytes().eq_ignore_ascii_case(b"no-cache")) {
+        return None;
+    }
+    // RFC 9111, 4.2.2: "If the response has a Last-Modified header field (Section 8.8.2 of [HTTP]), caches are encouraged to
+    // use a heuristic expiration value that is no more than some fraction of the interval since that time. A typical
+    // setting of this fraction might be 10%."
+    let read = |line| http_date(line, answered_at);
+    let modified = headers.get_all(LAST_MODIFIED).into_iter().map(read).min()??;
+    let unchanged_for = date(headers, answered_at).unwrap_or(answered_at).since(modified);
+    let guess = unchanged_for.as_secs_f64() * fraction.clamp(0.0, 1.0);
+    let guess = Duration::try_from_secs_f64(guess).ok()?.min(HEURISTIC_MAX);
+    Some(guess).filter(|guess| !guess.is_zero())
+}
+
+/// What was not changed for ten days may well be changed tomorrow.
+const HEURISTIC_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Until when what was `initial_age` old when it came is fresh.
+pub fn fresh_until(lifetime: Duration, initial_age: Duration, answered_at: Timestamp) -> Timestamp {
+    answered_at.plus(lifetime.saturating_sub(initial_age)).minus(initial_age.saturating_sub(lifetime))
 }
 
 /// What `Expires` leaves, counted from `Date`.
@@ -203,7 +276,7 @@ mod tests {
             let fields = headers(fields);
             let said = ResponseDirectives::read(&fields);
             assert_eq!(
-                explicit_lifetime(&fields, &said, times().answered_at),
+                explicit_lifetime(&fields, &said, false, times().answered_at),
                 seconds.map(Duration::from_secs),
                 "{fields:?}"
             );
@@ -218,6 +291,9 @@ mod tests {
             initial_age: Duration::from_secs(5),
             answered_at: at(0),
             source: Source::Upstream,
+            must_ask: false,
+            immutable: false,
+            stale: Staleness::default(),
         };
         for (now, age, left, fresh) in
             [(0, 5, 60, true), (59, 64, 1, true), (60, 65, 0, false), (61, 66, 0, false)]
@@ -234,7 +310,7 @@ mod tests {
             let fields = headers(&[("age", &age), ("date", &date), ("expires", &date)]);
             prop_assert!(initial_age(&fields, times()) >= Duration::from_secs(2));
             let said = ResponseDirectives::default();
-            prop_assert!(explicit_lifetime(&fields, &said, times().answered_at).is_some());
+            prop_assert!(explicit_lifetime(&fields, &said, false, times().answered_at).is_some());
         }
     }
 }

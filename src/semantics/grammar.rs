@@ -6,6 +6,10 @@
 
 use std::time::Duration;
 
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE,
+    ETAG, EXPIRES, LAST_MODIFIED, LOCATION, VARY,
+};
 use http::{HeaderName, HeaderValue};
 
 use crate::clock::Timestamp;
@@ -213,11 +217,27 @@ impl Member<'_> {
     }
 }
 
-/// A list of field names; none if it is not one, or names nothing.
+/// Fields by which a kept answer is found, read, judged and asked about: without one it would be another answer.
+const ESSENTIAL: [HeaderName; 12] = [
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_LOCATION,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    DATE,
+    ETAG,
+    EXPIRES,
+    LAST_MODIFIED,
+    LOCATION,
+    VARY,
+];
+
+/// A list of field names that an answer can be kept without; none if it is not one, or names nothing.
 pub(super) fn field_names(text: &[u8]) -> Option<Vec<HeaderName>> {
     let names = text.split(|byte| *byte == b',').map(trim).filter(|name| !name.is_empty());
     let names: Vec<_> = names.map(HeaderName::from_bytes).collect::<Result<_, _>>().ok()?;
-    (!names.is_empty()).then_some(names)
+    (!names.is_empty() && !names.iter().any(|name| ESSENTIAL.contains(name))).then_some(names)
 }
 
 /// RFC 9111, 1.2.2: `delta-seconds = 1*DIGIT`, any number of them, up to `DELTA_SECONDS_MAX`.

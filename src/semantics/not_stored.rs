@@ -10,6 +10,10 @@ pub enum NotStored {
     Method,
     /// A status that is never kept, or not without the upstream's own lifetime.
     Status,
+    /// The upstream wants it kept only by who knows its status, and it is none we know.
+    NotUnderstood,
+    /// An error of the upstream's, and what is kept may be used in its place.
+    Failure,
     /// A part of a representation.
     PartialContent,
     /// The upstream forbade it.
@@ -59,6 +63,8 @@ impl NotStored {
     pub const ALL: &'static [Self] = &[
         Self::Method,
         Self::Status,
+        Self::NotUnderstood,
+        Self::Failure,
         Self::PartialContent,
         Self::NoStore,
         Self::RequestNoStore,
@@ -84,6 +90,8 @@ impl NotStored {
         match self {
             Self::Method => "method",
             Self::Status => "status",
+            Self::NotUnderstood => "not_understood",
+            Self::Failure => "failure",
             Self::PartialContent => "partial_content",
             Self::NoStore => "no_store",
             Self::RequestNoStore => "request_no_store",
@@ -110,10 +118,12 @@ impl NotStored {
         match self {
             Self::Method => "only answers to GET are stored",
             Self::Status => "the status is not one that is stored",
+            Self::Failure => "the upstream failed, and what is kept is better",
+            Self::NotUnderstood => "the upstream said must-understand and the status is unknown",
             Self::PartialContent => "the answer is a part",
             Self::NoStore => "the upstream said no-store",
             Self::RequestNoStore => "the client said no-store",
-            Self::NoCache => "the upstream said no-cache",
+            Self::NoCache => "the upstream said no-cache and gave no validator",
             Self::Private => "the upstream said private",
             Self::SetCookie => "the answer sets a cookie",
             Self::Authorization => "the request bears Authorization and the upstream did not say public",

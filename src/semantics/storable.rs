@@ -3,19 +3,26 @@
 //! RFC 9111, section 3 asks several things of a response; each *no* here is one of them not met, the most telling
 //! first. Two have a word on lifetimes: the upstream, and the route where the upstream is silent (or where the route
 //! says `override`). Invariant: what an upstream forbids with `no-store`, and what sets a cookie, is on no entry for
-//! everyone, whatever a route says. Left out: `must-understand`, heuristic lifetimes, partial responses.
+//! everyone, whatever a route says. What has no lifetime left is kept too where it is still good for something: to be asked
+//! about, if it has a validator, or to be used past its end.
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_RANGE, SET_COOKIE};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{AUTHORIZATION, SET_COOKIE};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::cache_control::{RequestDirectives, ResponseDirectives};
-use super::freshness::{Lifetime, Source, explicit_lifetime, initial_age};
+use super::freshness::{Lifetime, Source, explicit_lifetime, fresh_until, heuristic_lifetime, initial_age};
+use super::range::ContentRange;
+use super::staleness::staleness;
+use super::targeted::{Governing, governing};
+use super::validation::has_validator;
 use super::vary::{VaryOn, is_rewritten};
+use crate::clock::Timestamp;
 
 pub use super::freshness::Times;
 pub use super::not_stored::NotStored;
+pub use super::policy::Policy;
 
 /// Who may be given the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +33,23 @@ pub enum Audience {
     Identity,
 }
 
-/// What a route says of lifetimes, where it says something.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
-    /// Freshness where the upstream says nothing; zero: none.
-    pub ttl: Duration,
-    /// The route's ttl whatever the upstream says.
-    pub override_upstream: bool,
-    /// For 404, 410 and the like, where the upstream is silent.
-    pub negative_ttl: Duration,
-    /// By how much a lifetime that the route gave may be shortened: 0.05 is up to 5 %.
-    pub jitter: f64,
+/// How a response is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// For how long.
+    pub lifetime: Lifetime,
+    /// Without these of its fields.
+    pub withheld: Vec<HeaderName>,
 }
 
 /// What of the request matters to whether its answer may be kept.
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that is so or not")]
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// Its method.
     pub method: &'a Method,
+    /// The route names this method beside GET, and the body of the request is in its key.
+    pub method_is_cached: bool,
     /// Its fields.
     pub headers: &'a HeaderMap,
     /// Who may be given the entry.
@@ -52,6 +58,8 @@ pub struct Asked<'a> {
     pub declared_shared: bool,
     /// It bears what may be a credential, and nobody said what tells one caller from another.
     pub undeclared_credential: bool,
+    /// The upstream was asked for a part.
+    pub wants_part: bool,
 }
 
 /// What may be said of lifetimes without the upstream.
@@ -73,50 +81,117 @@ pub fn storable(
     policy: &Policy,
     times: Times,
     shorten: f64,
-) -> Result<Lifetime, NotStored> {
-    understood(asked.method, status, headers)?;
-    let mut said = ResponseDirectives::read(headers);
-    // RFC 9111, 5.2.2.4: "The qualified form of the directive is often handled by caches as if an unqualified no-cache directive
-    // was received".
-    said.no_cache |= !said.no_cache_fields.is_empty();
-    said.private |= !said.private_fields.is_empty();
+) -> Result<Keep, NotStored> {
+    understood(asked, status, headers)?;
+    let Governing { said, targeted } = governing(headers);
     let word = route_word(policy, status);
     let overrides = overrides(policy, status, word);
-    permitted(asked, headers, &said, overrides)?;
+    permitted(asked, status, headers, &said, overrides)?;
 
     let initial_age = initial_age(headers, times);
-    let explicit = explicit_lifetime(headers, &said, times.answered_at);
+    let explicit = explicit_lifetime(headers, &said, targeted, times.answered_at);
     let left = explicit.map(|lifetime| lifetime.saturating_sub(initial_age));
-    let (lifetime, source) = chosen(left, word, overrides)?;
-
+    let guess = guess(policy, status, headers, &said, times).filter(|guess| *guess > initial_age);
+    let must_ask = said.no_cache && !overrides;
+    // What must be asked about each time, and can't be, is of no use.
+    let can_be_asked_about = asked.method == Method::GET && has_validator(headers);
+    if must_ask && !can_be_asked_about {
+        return Err(NotStored::NoCache);
+    }
+    let has_word = !matches!(word, Word::None);
+    let mut stale = staleness(&said, policy, status, has_word, overrides);
+    let chosen = chosen(left, word, guess, overrides);
+    // What nobody gives a lifetime is for asking about, not for use; the route's window is for what was fresh once. The
+    // upstream may well mean it otherwise, and then says so.
+    if chosen.is_err() && said.stale_while_revalidate.is_none() {
+        stale.while_revalidate = Duration::ZERO;
+    }
+    // What is kept without a lifetime must be good for something else.
+    let is_of_use = can_be_asked_about || !stale.longest().is_zero();
+    let (until, source) = match chosen {
+        Ok((_, Source::Upstream)) => (until(explicit, initial_age, times), Source::Upstream),
+        Ok((_, Source::Heuristic)) => (until(guess, initial_age, times), Source::Heuristic),
+        Ok((lifetime, source)) => {
+            (times.answered_at.plus(shortened(lifetime, policy.jitter, shorten)), source)
+        }
+        Err(NotStored::Expired | NotStored::NoLifetime) if is_of_use => {
+            (until(explicit, initial_age, times), Source::Upstream)
+        }
+        Err(why) => return Err(why),
+    };
     // Does the upstream, by itself, let this be used again for this audience?
-    let upstream_agrees =
-        left.is_some_and(counts) && !said.no_cache && !(said.private && asked.audience == Audience::Everyone);
+    let everyone = asked.audience == Audience::Everyone;
+    let upstream_agrees = left.is_some_and(counts) && !said.no_cache && !(said.private && everyone);
     if !upstream_agrees {
         on_the_routes_word_alone(asked, headers)?;
     }
-    let lifetime = match source {
-        Source::Upstream => lifetime,
-        Source::Route | Source::Negative => shortened(lifetime, policy.jitter, shorten),
-    };
-    Ok(Lifetime {
-        fresh_until: times.answered_at.plus(lifetime),
-        initial_age,
-        answered_at: times.answered_at,
-        source,
+    let immutable = said.immutable;
+    let answered_at = times.answered_at;
+    Ok(Keep {
+        lifetime: Lifetime {
+            fresh_until: until,
+            initial_age,
+            answered_at,
+            source,
+            must_ask,
+            immutable,
+            stale,
+        },
+        withheld: withheld(said, everyone, overrides),
     })
 }
 
+/// When a lifetime of the upstream's, or none, is over.
+fn until(lifetime: Option<Duration>, initial_age: Duration, times: Times) -> Timestamp {
+    fresh_until(lifetime.unwrap_or(initial_age), initial_age, times.answered_at)
+}
+
+/// What may be guessed of a lifetime that nobody gave.
+fn guess(
+    policy: &Policy,
+    status: StatusCode,
+    headers: &HeaderMap,
+    said: &ResponseDirectives,
+    times: Times,
+) -> Option<Duration> {
+    // RFC 9111, 4.2.2: a cache "MUST NOT use heuristics to determine freshness when an explicit expiration time is present
+    // in the stored response. Because of the requirements in Section 3, heuristics can only be used on responses without
+    // explicit freshness whose status codes are defined as "heuristically cacheable" (e.g., see Section 15.1 of [HTTP]) and
+    // on responses without explicit freshness that have been marked as explicitly cacheable (e.g., with a public response
+    // directive)."
+    (is_heuristically_cacheable(status) || said.public)
+        .then(|| heuristic_lifetime(headers, policy.heuristic, times.answered_at))
+        .flatten()
+}
+
+/// The fields that are not kept.
+fn withheld(said: ResponseDirectives, everyone: bool, overrides: bool) -> Vec<HeaderName> {
+    // RFC 9111, 5.2.2.4: "The qualified form of the no-cache response directive, with an argument that lists one or more
+    // field names, indicates that a cache MAY use the response to satisfy a subsequent request, subject to any other
+    // restrictions on caching, if the listed header fields are excluded from the subsequent response".
+    let mut names = if overrides { Vec::new() } else { said.no_cache_fields };
+    // RFC 9111, 5.2.2.7: "If a qualified private response directive is present, with an argument that lists one or more field
+    // names, then only the listed header fields are limited to a single user: a shared cache MUST NOT store the listed header
+    // fields if they are present in the original response but MAY store the remainder of the response message".
+    if everyone {
+        names.extend(said.private_fields);
+    }
+    names
+}
+
 /// Is it a response that a cache knows how to keep?
-fn understood(method: &Method, status: StatusCode, headers: &HeaderMap) -> Result<(), NotStored> {
+fn understood(asked: &Asked<'_>, status: StatusCode, headers: &HeaderMap) -> Result<(), NotStored> {
     // RFC 9111, 3: "the request method is understood by the cache". An answer to HEAD has no body to answer a GET
-    // with, and the next GET brings the same head.
-    if method != Method::GET {
+    // with, and the next GET brings the same head. RFC 10008, 2.7: "The response to a QUERY method is cacheable; a cache
+    // MAY use it to satisfy subsequent QUERY requests". RFC 9110, 9.3.3: "a POST request cannot be satisfied by a cached
+    // POST response because POST is potentially unsafe"; whoever names POST for a route says that it is a read there.
+    if asked.method != Method::GET && !asked.method_is_cached {
         return Err(NotStored::Method);
     }
-    // RFC 9111, 3.3: "A cache MUST NOT store incomplete or partial-content responses if it does not support the
-    // Range and Content-Range header fields".
-    if status == StatusCode::PARTIAL_CONTENT || (status.is_success() && headers.contains_key(CONTENT_RANGE)) {
+    // RFC 9111, 3.3: "A cache MUST NOT store incomplete or partial-content responses if it does not support the Range and
+    // Content-Range header fields or if it does not understand the range units used in those fields." What is supported is one part, that was asked for, and says where it lies.
+    let is_part = asked.wants_part && ContentRange::read(headers).is_some();
+    if status == StatusCode::PARTIAL_CONTENT && !is_part {
         return Err(NotStored::PartialContent);
     }
     // RFC 9111, 3: "the response status code is final".
@@ -127,6 +202,19 @@ fn understood(method: &Method, status: StatusCode, headers: &HeaderMap) -> Resul
         return Err(NotStored::Status);
     }
     Ok(())
+}
+
+/// The statuses of RFC 9110, 15.1 that are "defined as heuristically cacheable", and 451 (RFC 7725, 3).
+fn is_heuristically_cacheable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
+}
+
+/// Whether its requirements on caching are known here: those of RFC 9110, 15 are, and 451.
+fn is_known(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=206 | 300..=305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 451 | 500..=505
+    )
 }
 
 /// Whether no lifetime makes a final response with this status storable.
@@ -147,7 +235,7 @@ fn route_word(policy: &Policy, status: StatusCode) -> Word {
         // Of the statuses that RFC 9110, 15.1 calls heuristically cacheable, those that say of the resource what it
         // is. Not 204 and 300: "nothing there" and "choose one" are passing answers of an API, kept only if the
         // upstream says so.
-        200 | 203 | 301 | 308 => (policy.ttl, Source::Route),
+        200 | 203 | 206 | 301 | 308 => (policy.ttl, Source::Route),
         404 | 405 | 410 | 414 | 451 | 501 => (policy.negative_ttl, Source::Negative),
         _ => return Word::None,
     };
@@ -163,13 +251,21 @@ fn overrides(policy: &Policy, status: StatusCode, word: Word) -> bool {
 /// Does anything forbid it, whatever its lifetime?
 fn permitted(
     asked: &Asked<'_>,
+    status: StatusCode,
     headers: &HeaderMap,
     said: &ResponseDirectives,
     overrides: bool,
 ) -> Result<(), NotStored> {
     let everyone = asked.audience == Audience::Everyone;
-    // RFC 9111, 3: "the no-store cache directive is not present in the response".
-    if said.no_store {
+    // RFC 9111, 3: "if the response status code is 206 or 304, or the must-understand cache directive (see Section 5.2.2.3)
+    // is present: the cache understands the response status code".
+    if said.must_understand && !is_known(status) {
+        return Err(NotStored::NotUnderstood);
+    }
+    // RFC 9111, 3: "the no-store cache directive is not present in the response". 5.2.2.3: "When a cache that implements the
+    // must-understand directive receives a response that includes it, the cache SHOULD ignore the no-store directive if it
+    // understands and implements the status code's caching requirements."
+    if said.no_store && !said.must_understand {
         return Err(NotStored::NoStore);
     }
     // RFC 9111, 5.2.1.5: "The no-store request directive indicates that a cache MUST NOT store any part of either
@@ -181,11 +277,6 @@ fn permitted(
     // cache to store a modified response". An entry that only its own identity gets is not shared.
     if said.private && everyone && !overrides {
         return Err(NotStored::Private);
-    }
-    // RFC 9111, 5.2.2.4: "The no-cache response directive, in its unqualified form, indicates that the response MUST
-    // NOT be used to satisfy any other request without forwarding it for validation". Nothing is validated here.
-    if said.no_cache && !overrides {
-        return Err(NotStored::NoCache);
     }
     // RFC 9111, 7.3: "Note that the Set-Cookie response header field does not inhibit caching […]. Servers that wish to
     // control caching of these responses are encouraged to emit appropriate Cache-Control response header fields". Many
@@ -214,8 +305,13 @@ fn permitted(
     Ok(())
 }
 
-/// Whose lifetime it is. `left`: what remains of the upstream's.
-fn chosen(left: Option<Duration>, word: Word, overrides: bool) -> Result<(Duration, Source), NotStored> {
+/// Whose lifetime it is. `left`: what remains of the upstream's. `guess`: what may be guessed where nobody gives one.
+fn chosen(
+    left: Option<Duration>,
+    word: Word,
+    guess: Option<Duration>,
+    overrides: bool,
+) -> Result<(Duration, Source), NotStored> {
     match (left, word) {
         (_, Word::Given(lifetime, source)) if overrides => Ok((lifetime, source)),
         // RFC 9111, 3, a response may be stored if it contains: "an Expires header field", "a max-age response
@@ -224,6 +320,7 @@ fn chosen(left: Option<Duration>, word: Word, overrides: bool) -> Result<(Durati
         (Some(_), _) => Err(NotStored::Expired),
         // RFC 9111, 3: "a cache extension that allows it to be cached": the operator's word, where there is no other.
         (None, Word::Given(lifetime, source)) => Ok((lifetime, source)),
+        (None, _) if guess.is_some() => Ok((guess.unwrap_or_default(), Source::Heuristic)),
         (None, Word::Silent) => Err(NotStored::NoLifetime),
         (None, Word::None) => Err(NotStored::Status),
     }
@@ -258,6 +355,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::semantics::example::headers;
+    use crate::semantics::freshness::Staleness;
     use proptest::prelude::*;
 
     /// Sat, 21 Nov 2026 00:00:00 GMT.
@@ -268,32 +366,43 @@ mod tests {
 
     /// A request and its answer; each test says what differs from the ordinary.
     #[derive(Clone)]
+    #[expect(clippy::struct_excessive_bools, reason = "each is a thing that is so or not")]
     struct Case<'a> {
         method: Method,
+        /// What the route names beside GET.
+        also: &'a [Method],
         request: Fields<'a>,
         audience: Audience,
         declared_shared: bool,
         undeclared_credential: bool,
+        wants_part: bool,
         status: u16,
         response: Fields<'a>,
         ttl: u64,
         negative_ttl: u64,
         overrides: bool,
+        /// `stale_while_revalidate` and `stale_if_error` of the route.
+        windows: (u64, u64),
+        heuristic: f64,
     }
 
     /// What the upstream allows by itself.
     fn plain(response: Fields<'_>) -> Case<'_> {
         Case {
             method: Method::GET,
+            also: &[],
             request: &[],
             audience: Audience::Everyone,
             declared_shared: false,
             undeclared_credential: false,
+            wants_part: false,
             status: 200,
             response,
             ttl: 0,
             negative_ttl: 0,
             overrides: false,
+            windows: (0, 0),
+            heuristic: 0.1,
         }
     }
 
@@ -309,19 +418,28 @@ mod tests {
 
     impl Case<'_> {
         fn ask(&self, jitter: f64, shorten: f64) -> Result<Lifetime, NotStored> {
+            self.keep(jitter, shorten).map(|keep| keep.lifetime)
+        }
+
+        fn keep(&self, jitter: f64, shorten: f64) -> Result<Keep, NotStored> {
             let request = headers(self.request);
             let asked = Asked {
                 method: &self.method,
+                method_is_cached: self.also.contains(&self.method),
                 headers: &request,
                 audience: self.audience,
                 declared_shared: self.declared_shared,
                 undeclared_credential: self.undeclared_credential,
+                wants_part: self.wants_part,
             };
             let policy = Policy {
                 ttl: Duration::from_secs(self.ttl),
                 override_upstream: self.overrides,
                 negative_ttl: Duration::from_secs(self.negative_ttl),
                 jitter,
+                heuristic: self.heuristic,
+                stale_while_revalidate: Duration::from_secs(self.windows.0),
+                stale_if_error: Duration::from_secs(self.windows.1),
             };
             let times = Times { requested_at: CAME, answered_at: CAME };
             let status = StatusCode::from_u16(self.status).unwrap();
@@ -331,7 +449,6 @@ mod tests {
         /// Seconds it may be kept, and on whose word.
         fn outcome(&self) -> Outcome {
             let lifetime = self.ask(0.0, 0.0)?;
-            assert!(lifetime.fresh_until > lifetime.answered_at);
             assert_eq!(lifetime.answered_at, CAME);
             Ok((lifetime.left(CAME).as_secs(), lifetime.source))
         }
@@ -413,14 +530,45 @@ mod tests {
         }
     }
 
+    const PART: Fields<'_> = &[FRESH, ("content-range", "bytes 0-4/9")];
+
     #[test]
-    fn parts_and_other_methods_are_not_stored() {
+    fn parts_nobody_asked_for_and_other_methods_are_not_stored() {
         check(&[
-            (Case { status: 206, ..plain(&[FRESH]) }, Err(NotStored::PartialContent)),
-            (plain(&[FRESH, ("content-range", "bytes 0-1/5")]), Err(NotStored::PartialContent)),
+            (Case { status: 206, ..plain(PART) }, Err(NotStored::PartialContent)),
+            (Case { status: 206, wants_part: true, ..plain(PART) }, Ok((60, Source::Upstream))),
+            (Case { status: 206, wants_part: true, ..plain(&[FRESH]) }, Err(NotStored::PartialContent)),
+            (
+                Case { status: 206, wants_part: true, ..routed(&[("content-range", "bytes 0-4/9")]) },
+                Ok((300, Source::Route)),
+            ),
+            // RFC 9110, 14.4: "The Content-Range header field has no meaning for status codes that do not explicitly describe its
+            // semantic."
+            (plain(&[FRESH, ("content-range", "bytes 0-1/5")]), Ok((60, Source::Upstream))),
             (Case { method: Method::HEAD, ..routed(&[FRESH]) }, Err(NotStored::Method)),
             (Case { method: Method::POST, ..routed(&[FRESH]) }, Err(NotStored::Method)),
+            (Case { method: Method::QUERY, ..routed(&[FRESH]) }, Err(NotStored::Method)),
         ]);
+    }
+
+    #[test]
+    fn a_method_that_the_route_names_is_stored_by_the_same_rules() {
+        for method in [Method::POST, Method::QUERY] {
+            let named = |response| Case {
+                method: method.clone(),
+                also: &[Method::POST, Method::QUERY],
+                ..plain(response)
+            };
+            let by_route = Case { ttl: 300, ..named(&[]) };
+            check(&[
+                (named(&[FRESH]), Ok((60, Source::Upstream))),
+                (by_route, Ok((300, Source::Route))),
+                (named(&[]), Err(NotStored::NoLifetime)),
+                (named(&[("cache-control", "no-store")]), Err(NotStored::NoStore)),
+                (named(&[FRESH, ("set-cookie", "a=b")]), Err(NotStored::SetCookie)),
+                (Case { status: 206, ..named(&[FRESH]) }, Err(NotStored::PartialContent)),
+            ]);
+        }
     }
 
     #[test]
@@ -439,10 +587,10 @@ mod tests {
             (Case { request: client, ..overriding(&[FRESH]) }, Err(NotStored::RequestNoStore)),
             (everyone(no_cache), Err(NotStored::NoCache)),
             (identity(no_cache), Err(NotStored::NoCache)),
-            (everyone(&[("cache-control", "no-cache=\"x\", max-age=60")]), Err(NotStored::NoCache)),
+            (everyone(&[("cache-control", "no-cache=\"x y\", max-age=60")]), Err(NotStored::NoCache)),
             (overriding(no_cache), Ok((300, Source::Route))),
             (everyone(private), Err(NotStored::Private)),
-            (everyone(&[("cache-control", "private=\"x\", max-age=60")]), Err(NotStored::Private)),
+            (everyone(&[("cache-control", "private=\"x y\", max-age=60")]), Err(NotStored::Private)),
             (identity(private), Ok((60, Source::Upstream))),
             (identity(&[("cache-control", "private")]), Ok((300, Source::Route))),
             (overriding(private), Ok((300, Source::Route))),
@@ -543,6 +691,126 @@ mod tests {
         ]);
     }
 
+    const ETAG: (&str, &str) = ("etag", "\"v1\"");
+    /// A hundred seconds before the answer came.
+    const MODIFIED: (&str, &str) = ("last-modified", "Fri, 20 Nov 2026 23:58:20 GMT");
+
+    #[test]
+    fn a_lifetime_that_nobody_gives_is_guessed_from_last_modified() {
+        let guess = Ok((10, Source::Heuristic));
+        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 451, 501] {
+            check(&[(Case { status, ..plain(&[MODIFIED]) }, guess)]);
+        }
+        for status in [201, 202, 302, 303, 307, 400, 403, 500, 502, 503, 504, 599] {
+            check(&[(Case { status, ..plain(&[MODIFIED]) }, Err(NotStored::Status))]);
+            check(&[(Case { status, ..plain(&[MODIFIED, ("cache-control", "public")]) }, guess)]);
+        }
+        check(&[
+            (plain(&[MODIFIED, ("age", "4")]), Ok((6, Source::Heuristic))),
+            (plain(&[MODIFIED, ("date", "Fri, 20 Nov 2026 23:59:58 GMT")]), Ok((7, Source::Heuristic))),
+            (plain(&[("last-modified", "Fri, 20 Nov 2020 00:00:00 GMT")]), Ok((86_400, Source::Heuristic))),
+            // Not where somebody says something, nor where nobody is to be believed.
+            (routed(&[MODIFIED]), Ok((300, Source::Route))),
+            (plain(&[MODIFIED, FRESH]), Ok((60, Source::Upstream))),
+            (plain(&[MODIFIED, COOKIE]), Err(NotStored::SetCookie)),
+            (
+                Case { undeclared_credential: true, ..plain(&[MODIFIED]) },
+                Err(NotStored::UndeclaredCredential),
+            ),
+            (plain(&[("last-modified", "yesterday")]), Err(NotStored::NoLifetime)),
+            (Case { heuristic: 0.0, ..plain(&[MODIFIED]) }, Ok((0, Source::Upstream))),
+            (Case { heuristic: 0.5, ..plain(&[MODIFIED]) }, Ok((50, Source::Heuristic))),
+            (plain(&[("last-modified", "Sat, 21 Nov 2026 00:00:10 GMT")]), Ok((0, Source::Upstream))),
+            (plain(&[MODIFIED, ("pragma", "no-cache")]), Ok((0, Source::Upstream))),
+        ]);
+    }
+
+    #[test]
+    fn what_is_stale_when_it_comes_is_kept_if_it_can_be_asked_about_or_used_past_its_end() {
+        let stale = Ok((0, Source::Upstream));
+        check(&[
+            (plain(&[ETAG]), stale),
+            (plain(&[("cache-control", "max-age=0"), ETAG]), stale),
+            (plain(&[("cache-control", "max-age=0"), MODIFIED]), stale),
+            (plain(&[("cache-control", "no-cache"), ETAG]), stale),
+            (plain(&[("cache-control", "no-cache, max-age=60"), ETAG]), Ok((60, Source::Upstream))),
+            (plain(&[("cache-control", "max-age=0, stale-while-revalidate=9")]), stale),
+            (plain(&[("cache-control", "max-age=0, stale-if-error=9")]), stale),
+            (
+                plain(&[("cache-control", "max-age=0, stale-if-error=9, must-revalidate")]),
+                Err(NotStored::Expired),
+            ),
+            (Case { status: 500, ..plain(&[ETAG]) }, Err(NotStored::Status)),
+            (plain(&[ETAG, COOKIE]), Err(NotStored::SetCookie)),
+            (Case { undeclared_credential: true, ..plain(&[ETAG]) }, Err(NotStored::UndeclaredCredential)),
+        ]);
+        let old = plain(&[FRESH, ETAG, ("age", "100")]).ask(0.0, 0.0).unwrap();
+        assert_eq!(old.staleness(CAME), Duration::from_secs(40));
+        assert!(!old.can_be_shared());
+        let asked_about = plain(&[("cache-control", "no-cache, max-age=60"), ETAG]).ask(0.0, 0.0).unwrap();
+        assert!(asked_about.must_ask && asked_about.stale.prohibited && !asked_about.can_be_shared());
+    }
+
+    #[test]
+    fn must_understand_stores_what_is_known_whatever_no_store_says_and_nothing_else() {
+        let with = |status, text| {
+            let fields: &'static [(&str, &str)] = match text {
+                0 => &[("cache-control", "max-age=60, must-understand, no-store")],
+                1 => &[("cache-control", "max-age=60, must-understand")],
+                _ => &[("cache-control", "max-age=60, must-understand=1")],
+            };
+            Case { status, ..plain(fields) }
+        };
+        check(&[
+            (with(200, 0), Ok((60, Source::Upstream))),
+            (with(200, 1), Ok((60, Source::Upstream))),
+            (with(200, 2), Err(NotStored::NoStore)),
+            (with(599, 0), Err(NotStored::NotUnderstood)),
+            (with(599, 1), Err(NotStored::NotUnderstood)),
+            (with(299, 1), Err(NotStored::NotUnderstood)),
+        ]);
+    }
+
+    #[test]
+    fn stale_windows_are_the_upstreams_or_else_the_routes_and_none_where_staleness_is_prohibited() {
+        let prohibited = Staleness { prohibited: true, ..Staleness::default() };
+        let windows = |swr, sie| Staleness {
+            prohibited: false,
+            while_revalidate: Duration::from_secs(swr),
+            if_error: Duration::from_secs(sie),
+        };
+        let table: &[(&str, bool, Staleness)] = &[
+            ("max-age=60", false, windows(5, 50)),
+            ("max-age=60, stale-while-revalidate=7", false, windows(7, 50)),
+            ("max-age=60, stale-while-revalidate=7, stale-if-error=70", false, windows(7, 70)),
+            ("max-age=60, stale-while-revalidate=0", false, windows(0, 50)),
+            ("max-age=60, stale-while-revalidate=7", true, windows(5, 50)),
+            ("max-age=60, must-revalidate", false, prohibited),
+            ("max-age=60, proxy-revalidate, stale-if-error=70", false, prohibited),
+            ("max-age=60, must-revalidate", true, windows(5, 50)),
+            ("s-maxage=60", false, prohibited),
+            ("s-maxage=60, stale-if-error=70", false, Staleness { prohibited: true, ..windows(0, 70) }),
+            ("s-maxage=60", true, windows(5, 50)),
+        ];
+        for (text, overrides, expected) in table {
+            let response = [("cache-control", *text)];
+            let case = Case { windows: (5, 50), overrides: *overrides, ..routed(&response) };
+            assert_eq!(case.ask(0.0, 0.0).unwrap().stale, *expected, "{text} {overrides}");
+        }
+    }
+
+    #[test]
+    fn fields_named_by_no_cache_and_private_are_not_kept() {
+        let response = [("cache-control", "max-age=60, no-cache=\"a\", private=\"b, c\"")];
+        let names = |case: Case<'_>| {
+            let keep = case.keep(0.0, 0.0).unwrap();
+            keep.withheld.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(plain(&response)), "a b c");
+        assert_eq!(names(Case { audience: Audience::Identity, ..plain(&response) }), "a");
+        assert_eq!(names(overriding(&response)), "b c");
+    }
+
     #[test]
     fn jitter_shortens_what_the_route_gave_and_nothing_else() {
         let left = |case: &Case<'_>, jitter, shorten| case.ask(jitter, shorten).unwrap().left(CAME);
@@ -568,24 +836,29 @@ mod tests {
         let fields = headers(&[]);
         let asked = Asked {
             method: &Method::GET,
+            method_is_cached: false,
             headers: &fields,
             audience: Audience::Everyone,
             declared_shared: false,
             undeclared_credential: false,
+            wants_part: false,
         };
         let policy = Policy {
             ttl: Duration::from_secs(2),
             override_upstream: false,
             negative_ttl: Duration::ZERO,
             jitter: 0.0,
+            heuristic: 0.1,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
         };
         let times = Times { requested_at: CAME, answered_at: CAME.plus(Duration::from_secs(3)) };
         let ask = |response| storable(&asked, StatusCode::OK, &headers(response), &policy, times, 0.0);
-        let route = ask(&[]).unwrap();
+        let route = ask(&[]).unwrap().lifetime;
         assert_eq!(route.fresh_until, CAME.plus(Duration::from_secs(5)));
         assert_eq!(route.age(times.answered_at), Duration::from_secs(3));
         assert_eq!(ask(&[("cache-control", "max-age=3")]), Err(NotStored::Expired));
-        let upstream = ask(&[("cache-control", "max-age=4")]).unwrap();
+        let upstream = ask(&[("cache-control", "max-age=4")]).unwrap().lifetime;
         assert_eq!(upstream.left(times.answered_at), Duration::from_secs(1));
     }
 
@@ -603,10 +876,16 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_stored_is_fresh_when_it_comes(cache_control in "(max-age|s-maxage)=[0-9]{0,4}", age in "[0-9]{0,4}") {
-            let response = [("cache-control", cache_control.as_str()), ("age", age.as_str())];
+        fn whatever_is_stored_is_fresh_when_it_comes_or_good_for_something_else(
+            cache_control in "((max-age|s-maxage|stale-if-error)=[0-9]{0,4}(, )?){1,2}",
+            age in "[0-9]{0,4}",
+            etag in any::<bool>(),
+        ) {
+            let etag = if etag { ("etag", "\"x\"") } else { ("x", "y") };
+            let response = [("cache-control", cache_control.as_str()), ("age", age.as_str()), etag];
             if let Ok(lifetime) = plain(&response).ask(0.0, 0.0) {
-                prop_assert!(lifetime.is_fresh(CAME));
+                let is_of_use = etag.0 == "etag" || !lifetime.stale.longest().is_zero();
+                prop_assert!(lifetime.is_fresh(CAME) || is_of_use);
             }
         }
     }

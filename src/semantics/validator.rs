@@ -26,9 +26,28 @@ pub fn are_same_bytes(one: &HeaderMap, other: &HeaderMap) -> bool {
     strong_date(one).is_some_and(|date| strong_date(other) == Some(date))
 }
 
+/// Whether they say that they are of different representations.
+pub fn differ(one: &HeaderMap, other: &HeaderMap) -> bool {
+    let differs = |name: &HeaderName| match (only(one, name), only(other, name)) {
+        (Some(one), Some(other)) => one != other,
+        _ => false,
+    };
+    // Where both have a tag, tags decide.
+    let tags = (only(one, &ETAG), only(other, &ETAG));
+    if let (Some(one), Some(other)) = tags {
+        return opaque(trim(one.as_bytes())) != opaque(trim(other.as_bytes()));
+    }
+    differs(&LAST_MODIFIED)
+}
+
 /// The `ETag` of a response, if it is a strong one.
 pub(super) fn strong_tag(response: &HeaderMap) -> Option<&[u8]> {
     only(response, &ETAG).map(|tag| trim(tag.as_bytes())).filter(|tag| is_strong_tag(tag))
+}
+
+/// The same as it stands in the response.
+pub fn strong_tag_value(response: &HeaderMap) -> Option<&HeaderValue> {
+    only(response, &ETAG).filter(|tag| is_strong_tag(trim(tag.as_bytes())))
 }
 
 /// RFC 9110, 8.8.3: `opaque-tag = DQUOTE *etagc DQUOTE`, and no `W/` before it.

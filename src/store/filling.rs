@@ -1,7 +1,8 @@
-//! How much room bodies may take while they come in to be kept.
+//! How much room bodies may take while they come in.
 //!
-//! An answer that is shared while it comes is held whole until it is stored. `memory.max_filling` bounds all of them together;
-//! one that finds no room streams through unkept.
+//! An answer that is shared while it comes is held whole until it is stored, and a request's body that is part of its key
+//! until the upstream has it. `memory.max_filling` bounds all of them together; one that finds no room streams through
+//! unkept.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -12,7 +12,10 @@ use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
 use super::Settings;
+use super::variants::Variants;
 use crate::object::{Key, Stored};
+use crate::semantics::Lifetime;
+use crate::semantics::validation::has_validator;
 use crate::semantics::vary::VaryOn;
 use crate::telemetry::Telemetry;
 
@@ -29,7 +32,7 @@ pub enum Slot {
     /// An answer.
     Entry(Arc<Stored>),
     /// Look under the key of the variant that these fields of the request select.
-    Varies(Arc<VaryOn>),
+    Varies(Arc<Variants>),
 }
 
 /// A slot, and how long it is worth its room.
@@ -43,8 +46,13 @@ struct Kept {
 const VARIES_BYTES: usize = 512;
 /// What each name costs beside its text.
 const NAME_BYTES: usize = 48;
+/// What each variant costs beside the digests of its values.
+const VARIANT_BYTES: usize = 120;
 /// An entry past its end says that it is stale, and not that there was never one; for a while.
 const STALE_FOR: Duration = Duration::from_secs(60);
+/// … and one with a validator can be asked about: that spares the upstream a body. Room that is needed is taken from it all the
+/// same.
+const ASKED_ABOUT_FOR: Duration = Duration::from_secs(3600);
 /// It must outlive the variants it leads to; a day is longer than nearly all of them, and losing it costs a miss.
 const VARIES_FOR: Duration = Duration::from_secs(24 * 3600);
 
@@ -75,14 +83,37 @@ impl Memory {
 
     /// Keeps an answer.
     pub fn put(&self, key: Key, stored: Arc<Stored>) {
-        let room_for = stored.lifetime.fresh_until.since(stored.answered_at) + STALE_FOR;
+        let Lifetime { fresh_until, stale, .. } = stored.lifetime;
+        let useful_until = fresh_until.plus(stale.longest());
+        let kept_for = if has_validator(&stored.head.headers) { ASKED_ABOUT_FOR } else { STALE_FOR };
+        let room_for = useful_until.since(stored.answered_at).saturating_add(kept_for);
         self.telemetry.memory.stored.add_one();
         self.insert(key, Kept { slot: Slot::Entry(stored), room_for });
     }
 
-    /// Says that answers under this key vary.
-    pub fn put_varies(&self, key: Key, vary: Arc<VaryOn>) {
-        self.insert(key, Kept { slot: Slot::Varies(vary), room_for: VARIES_FOR });
+    /// Forgets what lies there.
+    pub fn forget(&self, key: &Key) {
+        self.cache.invalidate(key);
+    }
+
+    /// Forgets this answer, if it is still the one.
+    pub fn remove(&self, key: &Key, stored: &Arc<Stored>) {
+        if matches!(self.get(key), Some(Slot::Entry(kept)) if Arc::ptr_eq(&kept, stored)) {
+            self.cache.invalidate(key);
+        }
+    }
+
+    /// Says that answers under this key vary so; which variants there are is forgotten if they varied otherwise.
+    pub fn variants(&self, key: &Key, vary: &VaryOn) -> Arc<Variants> {
+        match self.get(key) {
+            Some(Slot::Varies(variants)) if variants.vary() == vary => variants,
+            _ => Arc::new(Variants::new(vary.clone())),
+        }
+    }
+
+    /// Keeps the list of the variants under this key: also when it has grown, since it is weighed then.
+    pub fn put_variants(&self, key: Key, variants: Arc<Variants>) {
+        self.insert(key, Kept { slot: Slot::Varies(variants), room_for: VARIES_FOR });
     }
 
     fn insert(&self, key: Key, kept: Kept) {
@@ -99,9 +130,10 @@ impl Kept {
     fn weight(&self) -> u32 {
         let bytes = match &self.slot {
             Slot::Entry(stored) => stored.weight(),
-            Slot::Varies(vary) => {
-                let names = vary.names().iter().map(|name| name.as_str().len() + NAME_BYTES);
-                VARIES_BYTES + names.sum::<usize>()
+            Slot::Varies(variants) => {
+                let names = variants.vary().names();
+                let text = names.iter().map(|name| name.as_str().len() + NAME_BYTES).sum::<usize>();
+                VARIES_BYTES + text + variants.count() * (VARIANT_BYTES + names.len() * size_of::<u64>())
             }
         };
         u32::try_from(bytes).unwrap_or(u32::MAX)

@@ -2,9 +2,11 @@
 
 mod filling;
 mod memory;
+mod variants;
 
 pub use filling::{Filling, Room};
 pub use memory::{Memory, Slot};
+pub use variants::{Evicted, Variants};
 
 /// How much may be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,4 +17,6 @@ pub struct Settings {
     pub max_object_bytes: u64,
     /// Bytes of bodies that are coming in to be kept; past it answers stream through unkept.
     pub max_filling_bytes: u64,
+    /// Variants of one resource; for a further one the oldest goes.
+    pub max_variants: usize,
 }

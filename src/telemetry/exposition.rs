@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Telemetry;
 use super::metrics::{
     CoalescingMetrics, ConnectionMetrics, MemoryMetrics, Outcome, RouteMetrics, UpstreamMetrics,
+    ValidationMetrics,
 };
 use super::number::{Counter, Distribution, Gauge};
 
@@ -69,7 +70,14 @@ pub fn render(telemetry: &Telemetry, uptime: Duration) -> String {
     upstream(&mut page, &telemetry.upstream);
     upstream_times(&mut page, telemetry);
     memory(&mut page, &telemetry.memory);
+    variants(&mut page, &telemetry.memory);
     coalescing(&mut page, &telemetry.coalescing);
+    validation(&mut page, &telemetry.validation);
+    page.counter(
+        "larder_invalidation_changes_total",
+        "Requests that succeeded and made what was kept for their URL invalid.",
+        &telemetry.invalidation.changes,
+    );
     connections(&mut page, &telemetry.connections);
     page.text
 }
@@ -177,9 +185,25 @@ fn memory(page: &mut Page, memory: &MemoryMetrics) {
     );
     page.gauge(
         "larder_memory_filling_bytes",
-        "Bytes of bodies that are coming in to be kept.",
+        "Bytes of bodies that are coming in to be kept or to be part of a key.",
         &memory.filling_bytes,
     );
+}
+
+fn variants(page: &mut Page, memory: &MemoryMetrics) {
+    let counts = memory.variants_evicted.get();
+    // Without a header there is no series, and a family without one says nothing.
+    if counts.is_empty() {
+        return;
+    }
+    let mut family = page.family(
+        "larder_variants_evicted_total",
+        Kind::Counter,
+        "Variants that had to go because there were too many, by the header that splits them most.",
+    );
+    for (header, count) in counts {
+        family.sample(&[("header", &header)], count);
+    }
 }
 
 fn coalescing(page: &mut Page, coalescing: &CoalescingMetrics) {
@@ -198,6 +222,22 @@ fn coalescing(page: &mut Page, coalescing: &CoalescingMetrics) {
         "larder_coalescing_remembered_total",
         "Requests that went straight through because the answer had just proved uncacheable.",
         &coalescing.remembered,
+    );
+}
+
+fn validation(page: &mut Page, validation: &ValidationMetrics) {
+    let mut family = page.family(
+        "larder_validations_total",
+        Kind::Counter,
+        "Times the upstream was asked whether what is kept is still good, by what came of it.",
+    );
+    family.sample(&[("outcome", "confirmed")], validation.confirmed.get());
+    family.sample(&[("outcome", "changed")], validation.changed.get());
+    family.sample(&[("outcome", "failed")], validation.failed.get());
+    page.counter(
+        "larder_refreshes_total",
+        "Fetches begun behind an answer that was given stale.",
+        &validation.refreshes,
     );
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::number::{Counter, Gauge, Histogram};
+use super::number::{CountByName, Counter, Gauge, Histogram};
 use crate::semantics::NotStored;
 
 /// All that one process counts.
@@ -18,6 +18,10 @@ pub struct Telemetry {
     pub memory: MemoryMetrics,
     /// One fetch for many.
     pub coalescing: CoalescingMetrics,
+    /// Asking whether what is kept is still good.
+    pub validation: ValidationMetrics,
+    /// What was changed by requests that went through.
+    pub invalidation: InvalidationMetrics,
     /// The client side.
     pub connections: ConnectionMetrics,
 }
@@ -27,6 +31,8 @@ pub struct Telemetry {
 pub enum Outcome {
     /// From the cache.
     Hit,
+    /// From the cache, past its lifetime.
+    Stale,
     /// From the upstream, by a fetch of its own.
     Miss,
     /// From another request's fetch.
@@ -86,8 +92,10 @@ pub struct MemoryMetrics {
     pub stored: Counter,
     /// Entries that had to go: for room, or past their end.
     pub evicted: Counter,
-    /// Bytes of bodies that are coming in to be kept.
+    /// Bytes of bodies that are coming in to be kept or to be part of a key.
     pub filling_bytes: Gauge,
+    /// Variants that had to go because there were too many, by the header that splits them most.
+    pub variants_evicted: CountByName,
 }
 
 /// One fetch for many.
@@ -101,6 +109,26 @@ pub struct CoalescingMetrics {
     pub parted: Counter,
     /// Requests that went straight through, because the answer proved uncacheable a moment ago.
     pub remembered: Counter,
+}
+
+/// Asking whether what is kept is still good.
+#[derive(Debug, Default)]
+pub struct ValidationMetrics {
+    /// It was.
+    pub confirmed: Counter,
+    /// It was not, and another answer came.
+    pub changed: Counter,
+    /// The upstream failed.
+    pub failed: Counter,
+    /// Fetches begun behind an answer that was given stale.
+    pub refreshes: Counter,
+}
+
+/// What was changed by requests that went through.
+#[derive(Debug, Default)]
+pub struct InvalidationMetrics {
+    /// Requests that succeeded and may have changed something.
+    pub changes: Counter,
 }
 
 /// The client side.
@@ -120,12 +148,14 @@ pub struct ConnectionMetrics {
 
 impl Outcome {
     /// Every one there is.
-    pub const ALL: [Self; 5] = [Self::Hit, Self::Miss, Self::Collapsed, Self::Bypass, Self::Error];
+    pub const ALL: [Self; 6] =
+        [Self::Hit, Self::Stale, Self::Miss, Self::Collapsed, Self::Bypass, Self::Error];
 
     /// The word in metrics and statistics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::Stale => "stale",
             Self::Miss => "miss",
             Self::Collapsed => "collapsed",
             Self::Bypass => "bypass",

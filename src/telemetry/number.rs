@@ -4,7 +4,9 @@
 //! is at most an eighth off. One set of buckets serves both `/stats` (percentiles) and `/metrics` (cumulative counts);
 //! the crates for it either need a lock to record or can't be read back.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Only grows.
@@ -154,6 +156,27 @@ fn upper_bound(index: usize) -> u64 {
     let doubling = index / sub - 1;
     let within = index % sub;
     ((sub + within + 1) << doubling) - 1
+}
+
+/// Counters by a name that others choose; only so many names are told apart.
+#[derive(Debug, Default)]
+pub struct CountByName(Mutex<BTreeMap<String, u64>>);
+
+/// Names past these are counted as `other`.
+const NAMES_MAX: usize = 32;
+
+impl CountByName {
+    /// One more of it.
+    pub fn add_one(&self, name: &str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = counts.contains_key(name) || counts.len() < NAMES_MAX;
+        *counts.entry(if is_known { name } else { "other" }.to_owned()).or_default() += 1;
+    }
+
+    /// All names and how many of each.
+    pub fn get(&self) -> BTreeMap<String, u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Telemetry;
 use super::metrics::{
     CoalescingMetrics, ConnectionMetrics, MemoryMetrics, Outcome, RouteMetrics, UpstreamMetrics,
+    ValidationMetrics,
 };
 use super::number::Histogram;
 
@@ -30,6 +31,10 @@ pub struct Stats {
     pub memory: MemoryStats,
     /// One fetch for many.
     pub coalescing: CoalescingStats,
+    /// Asking whether what is kept is still good.
+    pub validation: ValidationStats,
+    /// What was changed by requests that went through.
+    pub invalidation: InvalidationStats,
     /// The client side.
     pub connections: ConnectionStats,
 }
@@ -47,7 +52,7 @@ pub struct RouteStats {
     pub misses: u64,
     /// By another request's fetch.
     pub collapsed: u64,
-    /// From the cache though past their lifetime: none, since nothing is served stale.
+    /// From the cache though past their lifetime.
     pub stale: u64,
     /// Passed through.
     pub bypassed: u64,
@@ -100,6 +105,7 @@ pub struct MemoryStats {
     pub stored: u64,
     pub evicted: u64,
     pub filling_bytes: i64,
+    pub variants_evicted: BTreeMap<String, u64>,
 }
 
 /// See [`CoalescingMetrics`].
@@ -110,6 +116,23 @@ pub struct CoalescingStats {
     pub joined: u64,
     pub parted: u64,
     pub remembered: u64,
+}
+
+/// See [`ValidationMetrics`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each is the metric of the same name")]
+pub struct ValidationStats {
+    pub confirmed: u64,
+    pub changed: u64,
+    pub failed: u64,
+    pub refreshes: u64,
+}
+
+/// See [`InvalidationMetrics`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each is the metric of the same name")]
+pub struct InvalidationStats {
+    pub changes: u64,
 }
 
 /// See [`ConnectionMetrics`].
@@ -133,6 +156,8 @@ impl Stats {
             upstream: UpstreamStats::new(&telemetry.upstream),
             memory: MemoryStats::new(&telemetry.memory),
             coalescing: CoalescingStats::new(&telemetry.coalescing),
+            validation: ValidationStats::new(&telemetry.validation),
+            invalidation: InvalidationStats { changes: telemetry.invalidation.changes.get() },
             connections: ConnectionStats::new(&telemetry.connections),
         }
     }
@@ -140,19 +165,19 @@ impl Stats {
 
 impl RouteStats {
     fn new(route: &RouteMetrics) -> Self {
-        let [hits, misses, collapsed, bypassed, errors] =
-            [Outcome::Hit, Outcome::Miss, Outcome::Collapsed, Outcome::Bypass, Outcome::Error]
-                .map(|outcome| route.count(outcome));
+        let [hits, stale, misses, collapsed, bypassed, errors] =
+            Outcome::ALL.map(|outcome| route.count(outcome));
+        let kept = hits + stale + collapsed;
         Self {
             route: route.name.to_string(),
-            requests: hits + misses + collapsed + bypassed + errors,
+            requests: kept + misses + bypassed + errors,
             hits,
             misses,
             collapsed,
-            stale: 0,
+            stale,
             bypassed,
             errors,
-            hit_rate: share(hits + collapsed, hits + collapsed + misses),
+            hit_rate: share(kept, kept + misses),
             hit_ms: Percentiles::new(route.times(Outcome::Hit)),
             upstream_ms: Percentiles::new(&route.upstream),
             not_stored: route
@@ -198,6 +223,7 @@ impl MemoryStats {
             stored: memory.stored.get(),
             evicted: memory.evicted.get(),
             filling_bytes: memory.filling_bytes.get(),
+            variants_evicted: memory.variants_evicted.get(),
         }
     }
 }
@@ -209,6 +235,17 @@ impl CoalescingStats {
             joined: coalescing.joined.get(),
             parted: coalescing.parted.get(),
             remembered: coalescing.remembered.get(),
+        }
+    }
+}
+
+impl ValidationStats {
+    fn new(validation: &ValidationMetrics) -> Self {
+        Self {
+            confirmed: validation.confirmed.get(),
+            changed: validation.changed.get(),
+            failed: validation.failed.get(),
+            refreshes: validation.refreshes.get(),
         }
     }
 }

@@ -124,14 +124,6 @@ impl Sent {
         }
     }
 
-    /// How long it is, if it has been read.
-    pub fn whole_length(&self) -> Option<usize> {
-        match self {
-            Self::Whole(bytes) => Some(bytes.len()),
-            Self::Empty | Self::Streaming(_) => None,
-        }
-    }
-
     /// There is a body, and nobody said how long it is.
     pub fn is_of_unknown_length(&self) -> bool {
         matches!(self, Self::Streaming(_)) && self.size_hint().exact().is_none()
@@ -353,7 +345,7 @@ mod tests {
     #[tokio::test]
     async fn a_whole_body_is_the_same_once_more_and_shown_by_nothing() {
         let sent = Sent::whole(Bytes::from("squirrel"));
-        assert_eq!((sent.whole_length(), sent.size_hint().exact()), (Some(8), Some(8)));
+        assert_eq!(sent.size_hint().exact(), Some(8));
         assert!(!format!("{sent:?}").contains("squirrel"));
         let again = sent.again().unwrap();
         assert_eq!(sent.collect().await.unwrap().to_bytes(), "squirrel");

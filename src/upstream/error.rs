@@ -52,6 +52,19 @@ impl UpstreamError {
     pub fn may_retry(self) -> bool {
         matches!(self, Self::Refused | Self::Connect | Self::BrokenOff)
     }
+
+    /// Whether the upstream may have acted on the request, or on a beginning of it.
+    pub fn may_have_arrived(self) -> bool {
+        !matches!(
+            self,
+            Self::QueueFull
+                | Self::QueueTimeout(_)
+                | Self::ConnectTimeout(_)
+                | Self::Refused
+                | Self::Connect
+                | Self::Tls
+        )
+    }
 }
 
 /// Why a body ended before its end.

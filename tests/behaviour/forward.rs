@@ -23,9 +23,18 @@ fn names(asked: &Asked) -> Vec<&str> {
 async fn a_plain_request_arrives_with_who_asks_and_through_whom_and_nothing_else() {
     let asked = asked("", "192.0.2.7", &[("accept", "text/plain")]).await;
     assert_eq!(asked.target, "/a?b=1");
-    let expected =
-        ["accept", "forwarded", "host", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+    let expected = [
+        "accept",
+        "forwarded",
+        "host",
+        "surrogate-capability",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+    ];
     assert_eq!(names(&asked), expected);
+    assert_eq!(asked.header("surrogate-capability"), "larder=\"Surrogate/1.0\"");
     assert_eq!(asked.header("host"), "larder.test");
     assert_eq!(asked.header("via"), "1.1 larder");
     assert_eq!(asked.header("x-forwarded-for"), "192.0.2.7");

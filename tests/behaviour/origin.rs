@@ -4,6 +4,7 @@
 //! end. A `Gate` holds heads back, a `Tap` lets a test write a body as it goes, and a raw connection leaves every byte to it.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -43,12 +44,17 @@ struct Script {
     replies: HashMap<String, VecDeque<Reply>>,
     asked: Vec<Asked>,
     unexpected: Vec<String>,
-    /// Answers what nothing was scripted for.
-    otherwise: Option<fn(&Asked) -> Reply>,
+    otherwise: Otherwise,
     connections: VecDeque<Connecting>,
     connects: usize,
     drops: Vec<tokio::task::AbortHandle>,
 }
+
+/// Answers what nothing was scripted for.
+#[derive(Clone, Default)]
+struct Otherwise(Option<Arc<Answering>>);
+
+type Answering = dyn Fn(&Asked) -> Reply + Send + Sync;
 
 /// One answer.
 #[derive(Debug)]
@@ -219,8 +225,8 @@ impl Origin {
     }
 
     /// Whatever nothing is scripted for gets this.
-    pub(crate) fn otherwise(&self, answer: fn(&Asked) -> Reply) {
-        self.script().otherwise = Some(answer);
+    pub(crate) fn otherwise(&self, answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) {
+        self.script().otherwise = Otherwise(Some(Arc::new(answer)));
     }
 
     /// How the connection after those already told of comes about; without a word it serves.
@@ -282,7 +288,7 @@ impl Origin {
         let reply = {
             let mut script = self.script();
             script.asked.push(asked.clone());
-            let otherwise = script.otherwise;
+            let otherwise = script.otherwise.0.clone();
             let scripted = script.replies.get_mut(&asked.target).and_then(VecDeque::pop_front);
             let reply = scripted.or_else(|| otherwise.map(|answer| answer(&asked)));
             if reply.is_none() {
@@ -320,6 +326,12 @@ impl Origin {
             .with_upgrades();
         let task = tokio::spawn(connection);
         self.script().drops.push(task.abort_handle());
+    }
+}
+
+impl fmt::Debug for Otherwise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "answers" } else { "nothing" })
     }
 }
 

@@ -150,7 +150,11 @@ async fn silence_inside_a_body_ends_it() {
 }
 
 /// A world whose origin answers one request on a connection, and closes it when it gets the next one on it.
-async fn about_to_close(world: &World, method: &str, body: &'static str) -> crate::client::Waiting {
+pub(crate) async fn about_to_close(
+    world: &World,
+    method: &str,
+    body: &'static str,
+) -> crate::client::Waiting {
     world.origin.next_connection(Connecting::Raw);
     let first = world.begin(get("/first")).await;
     let mut origin = world.origin.raw_connection().await;

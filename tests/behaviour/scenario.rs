@@ -13,9 +13,9 @@
 //! client HEAD /a 200             GET, if no method is named
 //!   > accept: text/plain         a field of the request
 //!   >| hello                     a line of its body
-//!   age: 0                       the answer must have this field, once
+//!   age: 0                       the answer must have this field, once; told twice, these two in this order
 //!   ! etag                       … and not this one
-//!   | one                        its body, line by line; `| *` for any
+//!   | one                        its body, line by line; `| *` for any; `\r` at a line's end is a carriage return
 //! advance 11                     seconds
 //! origin was asked 2             so often so far
 //! ```
@@ -133,7 +133,11 @@ impl Scenario {
             None => (&mut exchange.answer, line),
         };
         if let Some(text) = line.strip_prefix('|') {
-            message.body.push(text.strip_prefix(' ').unwrap_or(text).to_owned());
+            let text = text.strip_prefix(' ').unwrap_or(text);
+            message.body.push(match text.strip_suffix("\\r") {
+                Some(text) => format!("{text}\r"),
+                None => text.to_owned(),
+            });
         } else if let Some(name) = line.strip_prefix('!') {
             message.absent.push(name.trim().to_owned());
         } else if let Some((name, value)) = line.split_once(':').filter(|(name, _)| !name.contains(' ')) {

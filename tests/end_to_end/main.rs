@@ -16,6 +16,7 @@ mod larder;
 mod origin;
 
 mod admin;
+mod bodies;
 mod broken_origin;
 mod commands;
 mod demo;

@@ -1,0 +1,181 @@
+//! What a request that went through has changed: what is kept for its URI, and for those its answer names, is invalid. And the
+//! one kind of answer to such a request that is kept: the new state, said to be that of the URI itself.
+
+use std::sync::Arc;
+
+use http::header::CONTENT_LOCATION;
+use http::{Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use super::Proxy;
+use super::body::Body;
+use super::client::Client;
+use super::fill::Fetched;
+use super::job::{Facts, Terms, Wants};
+use super::keep::Keeping;
+use super::plan::{Plan, plan};
+use super::prepare::passing;
+use super::query;
+use super::target::Target;
+use super::wanted::Wanted;
+use crate::invalidation::Ledger;
+use crate::object::{KeyBuilder, Resource, Stamp};
+use crate::semantics::freshness::Source;
+use crate::semantics::reference::{self, Resolved};
+use crate::semantics::storable::Times;
+use crate::upstream::{Connector, Received};
+
+/// Methods that change nothing, by the registry of HTTP methods. RFC 9111, 4.4 counts "methods whose safety is unknown" among
+/// the unsafe ones.
+const SAFE: [&str; 8] = ["GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND", "REPORT", "SEARCH"];
+
+/// A request whose answer nobody has seen yet. If nobody ever does, because the client went away or the upstream broke off, it
+/// may have changed its target all the same: what was kept before is then fetched anew.
+pub(super) struct Unanswered<'p> {
+    ledger: &'p Ledger,
+    resource: Option<Resource>,
+    before: Stamp,
+}
+
+impl Unanswered<'_> {
+    /// It was answered, or never sent.
+    pub(super) fn settled(mut self) {
+        self.resource = None;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(resource) = self.resource {
+            self.ledger.change(&[resource], self.before);
+        }
+    }
+}
+
+impl<C> Proxy<C> {
+    /// What a request is for, as far as changes go: whoever asks, and whatever its route leaves out of the key.
+    pub(super) fn resource(&self, wanted: &Wanted<'_>, route: usize) -> Resource {
+        self.resource_at(wanted.authority, wanted.path, wanted.query, route)
+    }
+
+    fn resource_at(&self, authority: &str, path: &str, query: Option<&str>, route: usize) -> Resource {
+        let route = self.snapshot.routes.get(route);
+        let mut counts = KeyBuilder::new();
+        let is_plain = query::feed(query, &route.key, self.snapshot.identity.params(), &mut counts).is_ok();
+        let parameters: Vec<&[u8]> = if is_plain {
+            counts.parts().map(|(_, parameter)| parameter).collect()
+        } else {
+            query.iter().map(|query| query.as_bytes()).collect()
+        };
+        let path: Vec<u8> = percent_decode_str(path).collect();
+        Resource::new(authority, &path, parameters.into_iter())
+    }
+
+    /// Watches over a request that may change its target, until its answer is known.
+    pub(super) fn watch(&self, client: &Client, target: &Target<'_>, before: Stamp) -> Unanswered<'_> {
+        let changes = !client.is_read && !SAFE.contains(&client.parts.method.as_str());
+        let resource =
+            changes.then(|| self.resource(&client.wanted(target, &client.parts.method), client.route));
+        Unanswered { ledger: &self.ledger, resource, before }
+    }
+
+    /// Tells the ledger what this answer says was changed. If nothing else changed the target since `before`: the stamp of
+    /// that change.
+    pub(super) fn changed(
+        &self,
+        client: &Client,
+        target: &Target<'_>,
+        response: &Response<Received>,
+        before: Stamp,
+    ) -> Option<Stamp> {
+        if client.is_read || SAFE.contains(&client.parts.method.as_str()) {
+            return None;
+        }
+        let uri = uri(client, target);
+        let changed: Vec<Resource> = reference::invalidated(&uri, response.status(), response.headers())
+            .iter()
+            .map(|uri| {
+                let route = self.snapshot.routes.find(&uri.path);
+                // Of the same origin: entries lie under the host that came to us.
+                self.resource_at(&target.authority, &uri.path, uri.query.as_deref(), route)
+            })
+            .collect();
+        if changed.is_empty() {
+            return None;
+        }
+        self.ledger.change(&changed, before)
+    }
+}
+
+impl<C: Connector> Proxy<C> {
+    /// The answer to a POST that may be kept as an answer to GET; given back if it may not.
+    pub(super) fn new_state(
+        &self,
+        client: &Client,
+        target: &Target<'_>,
+        (response, stamp, times): (Response<Received>, Stamp, Times),
+    ) -> Result<Box<Keeping>, Box<Response<Body>>> {
+        let Some(terms) = self.terms_of_get(client, target, &response) else {
+            return Err(Box::new(passing(response)));
+        };
+        let facts = Facts { times, stamp, resource: terms.resource, route: terms.route };
+        // RFC 9110, 9.3.3: "Responses to POST requests are only cacheable when they include explicit freshness information".
+        let is_explicit = self
+            .storable(&terms, response.status(), response.headers(), facts)
+            .is_ok_and(|keep| keep.lifetime.source == Source::Upstream && keep.lifetime.can_be_shared());
+        if !is_explicit {
+            return Err(Box::new(passing(response)));
+        }
+        match self.decide((response, facts), &terms) {
+            Fetched::Keep(keeping) => Ok(keeping),
+            Fetched::Pass(response, ..) => Err(Box::new(response)),
+            // Nothing was asked about.
+            Fetched::Confirmed(_) | Fetched::ConfirmedOnce(..) => Err(Box::new(Response::new(Body::Empty))),
+        }
+    }
+
+    /// The GET that this POST has answered, if it says so.
+    fn terms_of_get(
+        &self,
+        client: &Client,
+        target: &Target<'_>,
+        response: &Response<Received>,
+    ) -> Option<Terms> {
+        // A trusted proxy's request goes on with all it says of its way, of which not all is in the key.
+        let is_kept = client.parts.method == Method::POST && response.status() == StatusCode::OK;
+        if !is_kept || target.trusted {
+            return None;
+        }
+        // RFC 9110, 9.3.3: "and a Content-Location header field that has the same value as the POST's target URI (Section 8.7).
+        // A cached POST response can be reused to satisfy a later GET or HEAD request."
+        let uri = uri(client, target);
+        let location = response.headers().get(CONTENT_LOCATION)?.to_str().ok()?;
+        if reference::resolve(&uri, location)? != uri {
+            return None;
+        }
+        let wanted = client.wanted(target, &Method::GET);
+        let routed = plan(&wanted, &self.snapshot.routes, &self.snapshot.identity);
+        let Plan::Cache(cacheable) = routed.plan else {
+            return None;
+        };
+        Some(Terms {
+            method: Method::GET,
+            headers: Arc::new(client.parts.headers.clone()),
+            cacheable,
+            route: routed.route,
+            resource: self.resource(&wanted, routed.route),
+            wants: Wants::Whole,
+            kept: None,
+        })
+    }
+}
+
+fn uri(client: &Client, target: &Target<'_>) -> Resolved {
+    Resolved {
+        scheme: target.scheme.to_owned(),
+        // As the client knows it, and so the upstream that names others beside it.
+        authority: target.forwarded_host.unwrap_or(&target.authority).to_owned(),
+        path: client.parts.uri.path().to_owned(),
+        query: client.parts.uri.query().map(str::to_owned),
+    }
+}

@@ -1,0 +1,166 @@
+//! An answer that is to be kept: where it will lie, and what of it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use http::header::AGE;
+use http::{HeaderMap, Response, StatusCode};
+
+use super::Proxy;
+use super::coalesce::Arrived;
+use super::job::{Facts, Terms};
+use super::plan::variant_key;
+use super::prepare::{add_date, compact, prepare, without};
+use super::tee::Tee;
+use crate::object::{Head, Key, Stored};
+use crate::semantics::groups::groups;
+use crate::semantics::range::ContentRange;
+use crate::semantics::storable::Keep;
+use crate::semantics::vary::VaryOn;
+use crate::semantics::{Lifetime, validator};
+use crate::store::{Evicted, Room};
+use crate::upstream::{Connector, Received};
+
+/// An answer that will be kept, once it is whole.
+#[derive(Debug)]
+pub struct Keeping {
+    /// What readers need.
+    pub arrived: Arc<Arrived>,
+    /// Where it will lie.
+    pub key: Key,
+    pub(super) body: Received,
+    pub(super) facts: Facts,
+    /// The key without variants.
+    pub(super) base: Key,
+    /// What of it is here already.
+    pub(super) around: Around,
+}
+
+/// What is put before and behind a body that comes, to make it whole.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// The beginning, or nothing.
+    pub before: Bytes,
+    /// The end, or nothing.
+    pub after: Bytes,
+    /// How many bytes must come between the two.
+    pub between: Option<u64>,
+}
+
+impl Keeping {
+    /// `head` is ready but for what is withheld; `length`: of all of it.
+    pub(super) fn new(
+        head: Head,
+        body: Received,
+        (length, room): (Option<u64>, Room),
+        (keep, (key, vary)): (Keep, Place),
+        (facts, terms): (Facts, &Terms),
+        around: Around,
+    ) -> Self {
+        let Head { status, mut headers } = head;
+        let was_cached = headers.remove(AGE).is_some();
+        let whole_head = without(&keep.withheld, &mut headers).map(|headers| Head { status, headers });
+        let part = (status == StatusCode::PARTIAL_CONTENT).then(|| ContentRange::read(&headers)).flatten();
+        let head = Arc::new(Head { status, headers });
+        let tee = Tee::new(length, room);
+        let lifetime = keep.lifetime;
+        let answered = if around.between.is_some() { StatusCode::PARTIAL_CONTENT } else { status };
+        let arrived = Arrived { head, answered, whole_head, part, lifetime, vary, was_cached, tee };
+        let arrived = Arc::new(arrived);
+        Self { arrived, key, body, facts, base: terms.cacheable.key, around }
+    }
+}
+
+/// Where an answer lies, and what it varies on.
+pub(super) type Place = (Key, Arc<VaryOn>);
+
+impl<C: Connector> Proxy<C> {
+    pub(super) fn keeping(
+        response: Response<Received>,
+        keep: Keep,
+        (room, place): (Room, Place),
+        facts: Facts,
+        terms: &Terms,
+    ) -> Keeping {
+        let length = http_body::Body::size_hint(response.body()).exact();
+        let (parts, body) = response.into_parts();
+        let mut headers = compact(&parts.headers);
+        prepare(&mut headers, parts.version);
+        add_date(&mut headers, facts.times.answered_at);
+        let head = Head { status: parts.status, headers };
+        Keeping::new(head, body, (length, room), (keep, place), (facts, terms), Around::default())
+    }
+
+    /// Where an answer with these fields will lie, and what it varies on.
+    pub(super) fn place(&self, terms: &Terms, answer: &HeaderMap) -> Place {
+        let base = terms.cacheable.key;
+        // `storable` has refused `*`.
+        let vary = Arc::new(VaryOn::read(answer).unwrap_or_default());
+        if vary.is_empty() {
+            return (base, vary);
+        }
+        let key = variant_key(&base, &vary, &terms.headers, &self.snapshot.identity);
+        let variants = self.memory.variants(&base, &vary);
+        let now = self.clock.now();
+        // One that is not there at all may be coming in.
+        let is_over = |key: &Key| self.entry_at(key).is_some_and(|kept| !kept.lifetime.is_fresh(now));
+        let evicted = variants.admit(key, &terms.headers, answer, self.variants_max, is_over);
+        // Before anybody hears of the answer: who finds it not to be theirs looks here which variant is.
+        self.memory.put_variants(base, variants);
+        if let Some(Evicted { key, splits }) = evicted {
+            self.telemetry.memory.variants_evicted.add_one(splits.as_str());
+            self.memory.forget(&key);
+        }
+        (key, vary)
+    }
+
+    /// Keeps an answer, unless a later one is here already.
+    pub(super) fn put(&self, key: Key, stored: Arc<Stored>) {
+        // RFC 9111, 4: "When more than one suitable response is stored, a cache MUST use the most recent one": a long body
+        // that was asked for earlier must not take the place of what was asked for later and is here already. But where that is
+        // a part of it, nothing is lost; and what is over or dead is in nobody's way.
+        let has_newer = self.entry_at(&key).is_some_and(|kept| {
+            kept.requested_at > stored.requested_at
+                && kept.lifetime.is_fresh(stored.answered_at)
+                && !is_part_of(&kept, &stored)
+        });
+        if !has_newer {
+            self.memory.put(key, stored);
+        }
+    }
+
+    /// All of an answer that is kept.
+    pub(super) fn stored(
+        &self,
+        head: &Head,
+        body: Bytes,
+        part: Option<ContentRange>,
+        lifetime: Lifetime,
+        facts: Facts,
+    ) -> Stored {
+        let groups = groups(&head.headers);
+        let (head, has_cache_status) = head.for_hits();
+        Stored {
+            head,
+            has_cache_status,
+            body,
+            requested_at: facts.times.requested_at,
+            answered_at: facts.times.answered_at,
+            part,
+            lifetime,
+            route: Arc::clone(&self.snapshot.routes.get(facts.route).name),
+            groups,
+            resource: facts.resource,
+            stamp: facts.stamp,
+            live_at: AtomicU64::new(facts.stamp.0),
+            asked_in_vain_until: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Whether all bytes of one are in the other, which is whole.
+fn is_part_of(one: &Stored, other: &Stored) -> bool {
+    let is_part = one.part.is_some() && other.part.is_none();
+    is_part && validator::are_same_bytes(&one.head.headers, &other.head.headers)
+}

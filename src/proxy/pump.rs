@@ -1,0 +1,116 @@
+//! The body of an answer that is kept, on its way from the upstream to all who read it and, at its end, into memory.
+//!
+//! It runs in a task of its own. Nothing is kept before the last byte has come and the framing has said that it was the last:
+//! half a body is never an entry.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+
+use super::Proxy;
+use super::coalesce::{Arrived, Pilot};
+use super::keep::Keeping;
+use super::tee::{CHUNK_BYTES, Tee};
+use crate::object::Key;
+use crate::semantics::NotStored;
+use crate::upstream::{BodyError, Connector};
+
+impl<C: Connector> Proxy<C> {
+    /// Moves the body from the upstream to its readers and, when it is whole, into memory.
+    pub(super) async fn pump(&self, keeping: Keeping, pilot: Option<&Pilot>) {
+        let Keeping { arrived, key, mut body, facts, base, around } = keeping;
+        let tee = &arrived.tee;
+        let _ends = EndsAnyway(tee);
+        let here = (around.before.len() + around.after.len()) as u64;
+        let announced = http_body::Body::size_hint(&body).exact().unwrap_or(0) + here;
+        let mut keeps = true;
+        let mut come = around.before.len() as u64;
+        if come > 0 {
+            tee.push(around.before);
+        }
+        let begun_at = come;
+        let mut end = loop {
+            let frame = match body.frame().await {
+                None => break Ok(None),
+                Some(Err(error)) => break Err(error),
+                Some(Ok(frame)) => frame,
+            };
+            let chunk = match frame.into_data() {
+                Ok(chunk) => chunk,
+                Err(frame) => break Ok(frame.into_trailers().ok()),
+            };
+            let before = come.max(announced);
+            come += chunk.len() as u64;
+            // Before a reader has it: with it the answer would look whole.
+            if around.between.is_some_and(|between| come - begun_at > between) {
+                break Err(BodyError::BrokenOff);
+            }
+            let more = come.max(announced) - before + CHUNK_BYTES as u64;
+            if keeps && let Some(why) = self.refuse(tee, come, more) {
+                keeps = false;
+                self.give_up(&arrived, base, facts.route, why, pilot);
+                tee.narrow();
+            }
+            tee.push(chunk);
+            if !keeps && tee.room(self.client_silence_max).await.is_err() {
+                return;
+            }
+            // What comes for nobody, and will be old when it is whole, would only take a place at the upstream.
+            let shared = arrived.lifetime.can_be_shared();
+            if shared && !arrived.lifetime.is_fresh(self.clock.now()) && !tee.has_readers() {
+                return;
+            }
+        };
+        // Fewer bytes than the head said are not the rest of it either.
+        if end.is_ok() && around.between.is_some_and(|between| between != come - begun_at) {
+            end = Err(BodyError::BrokenOff);
+        }
+        if end.is_ok() && !around.after.is_empty() {
+            tee.push(around.after);
+        }
+        // A cache may leave trailers out, but then what is kept is not what came (RFC 9110, 6.5): rare enough to pass.
+        let whole = matches!(end, Ok(None)) && keeps;
+        if whole {
+            let stored = self.stored(&arrived.head, tee.whole(), arrived.part, arrived.lifetime, facts);
+            if stored.part.is_some() {
+                self.put_part(key, stored, facts);
+            } else {
+                self.put(key, Arc::new(stored));
+                self.uncacheable.forget(&base);
+            }
+        } else if keeps {
+            let why = if end.is_ok() { NotStored::Trailers } else { NotStored::BrokenOff };
+            self.give_up(&arrived, base, facts.route, why, pilot);
+        }
+        tee.end(end);
+    }
+
+    /// Why a body that has grown to `come` bytes, by `more`, can't be held any longer.
+    fn refuse(&self, tee: &Tee, come: u64, more: u64) -> Option<NotStored> {
+        if come > self.max_object_bytes {
+            return Some(NotStored::TooLarge);
+        }
+        (!tee.grow(more)).then_some(NotStored::NoRoom)
+    }
+
+    /// It will not be kept after all.
+    fn give_up(&self, arrived: &Arrived, base: Key, route: usize, why: NotStored, pilot: Option<&Pilot>) {
+        self.snapshot.metrics(route).not_stored(why);
+        // A part says nothing of the whole.
+        if arrived.part.is_none() {
+            self.uncacheable.learn(base, why, false, self.clock.now());
+        }
+        if let Some(pilot) = pilot {
+            pilot.leave();
+        }
+    }
+}
+
+/// If the pump is dropped with its task, at the end of the process, nobody waits for the rest for ever.
+struct EndsAnyway<'t>(&'t Tee);
+
+impl Drop for EndsAnyway<'_> {
+    fn drop(&mut self) {
+        self.0.end(Err(BodyError::Abandoned));
+    }
+}

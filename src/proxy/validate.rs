@@ -1,0 +1,83 @@
+//! What is kept, after a 304: brought up to date and kept anew, or not kept any longer.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::AGE;
+
+use super::Proxy;
+use super::coalesce::Confirmed;
+use super::fill::{Exchange, Fetched};
+use super::job::{Facts, Terms};
+use super::prepare::{add_date, compact, prepare, without};
+use crate::object::{Head, Stored};
+use crate::semantics::freshness::initial_age;
+use crate::semantics::{Lifetime, NotStored, validation};
+use crate::upstream::Connector;
+
+impl<C: Connector> Proxy<C> {
+    /// The upstream has said that what was asked about is good still. None: it did not mean what is kept.
+    pub(super) fn confirmed(&self, (response, facts): Exchange, terms: &Terms) -> Option<Fetched> {
+        let kept = terms.kept.as_ref()?;
+        let (mut by, ()) = response.map(drop).into_parts();
+        prepare(&mut by.headers, by.version);
+        add_date(&mut by.headers, facts.times.answered_at);
+        if !validation::confirms(&by.headers, &kept.fields()) {
+            return None;
+        }
+        self.telemetry.validation.confirmed.add_one();
+        let was_cached = by.headers.contains_key(AGE);
+        let (stored, kept_anew) = self.freshened(kept, &by.headers, facts, terms);
+        let confirmed = Confirmed { stored, was_cached };
+        Some(match kept_anew {
+            Ok(()) => Fetched::Confirmed(confirmed),
+            Err(why) => Fetched::ConfirmedOnce(confirmed, why),
+        })
+    }
+
+    /// Gives what is kept the fields of a message about it, and keeps it so if the law still lets it be kept.
+    pub(super) fn freshened(
+        &self,
+        kept: &Arc<Stored>,
+        by: &http::HeaderMap,
+        facts: Facts,
+        terms: &Terms,
+    ) -> (Arc<Stored>, Result<(), NotStored>) {
+        let status: StatusCode = kept.head.status;
+        let mut headers = compact(&validation::updated(&kept.fields(), by));
+        // RFC 9111, 4.3.4: "For each stored response identified, the cache MUST update its header fields with the header fields
+        // provided in the 304 (Not Modified) response, as per Section 3.2."
+        let decided =
+            self.storable(terms, status, &headers, facts).map(|keep| (keep, self.place(terms, &headers)));
+        let age = initial_age(&headers, facts.times);
+        headers.remove(AGE);
+        let as_it_was = Lifetime { initial_age: age, answered_at: facts.times.answered_at, ..kept.lifetime };
+        let lifetime = decided.as_ref().map_or(as_it_was, |(keep, _)| keep.lifetime);
+        if let Ok((keep, _)) = &decided {
+            without(&keep.withheld, &mut headers);
+        }
+        let stored = self.stored(&Head { status, headers }, kept.body.clone(), kept.part, lifetime, facts);
+        let stored = Arc::new(stored);
+        let base = terms.cacheable.key;
+        match decided {
+            Ok((_, (key, _))) => {
+                // What took its place meanwhile is newer than the question.
+                if self.entry_at(&key).is_none_or(|now_there| Arc::ptr_eq(&now_there, kept)) {
+                    self.put(key, Arc::clone(&stored));
+                }
+                self.uncacheable.forget(&base);
+                (stored, Ok(()))
+            }
+            Err(why) => {
+                self.snapshot.metrics(terms.route).not_stored(why);
+                // RFC 9111, 5.2.1.5: "the no-store request directive does not apply to the already stored response"; and who
+                // asks can't take from others what they may have.
+                if !why.is_of_the_request() {
+                    self.uncacheable.learn(base, why, false, facts.times.answered_at);
+                    self.forget(base, &terms.headers, kept);
+                }
+                (stored, Err(why))
+            }
+        }
+    }
+}
