@@ -1,5 +1,5 @@
-//! The documents say what is so: every configuration shown in them can be loaded, and every reason Larder can give for not
-//! keeping an answer is explained.
+//! The documents say what is so: every configuration shown in them can be loaded, every reason Larder can give for not
+//! keeping an answer is explained, and the score in the public suite is the one that `tests/http-cache-tests` holds it to.
 
 #![expect(clippy::unwrap_used, reason = "where a failure is the message")]
 
@@ -86,5 +86,64 @@ fn every_link_between_the_documents_leads_somewhere() {
             let file = link.split('#').next().unwrap_or(link);
             assert!(path.parent().unwrap().join(file).exists(), "{}: {link}", path.display());
         }
+    }
+}
+
+/// The lines of a section of `tests/http-cache-tests/expected.txt`; the lines before all sections if it has no name.
+fn expected(text: &str, section: &str) -> Vec<String> {
+    let mut name = "";
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            name = heading;
+        } else if name == section && !line.is_empty() && !line.starts_with('#') {
+            found.push(line.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_score_in_the_documents_is_the_one_the_suite_is_held_to() {
+    let list = read_to_string(root().join("tests/http-cache-tests/expected.txt")).unwrap();
+    let passing = expected(&list, "passing");
+    let count = |kind: &str| {
+        let of_kind = |line: &&String| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [_, _, id] if id.starts_with("surrogate-") => kind == "surrogate",
+            [_, listed, _] => listed == kind,
+            _ => panic!("not a line of the list: {line}"),
+        };
+        passing.iter().filter(of_kind).count()
+    };
+    let counts = ["required", "optimal", "surrogate"].map(|kind| (kind, count(kind)));
+    for (kind, count) in counts {
+        assert!(
+            expected(&list, "").contains(&format!("{kind} {count}")),
+            "{count} {kind} tests are listed as passing"
+        );
+    }
+    let row = format!("| **Larder** | {} | {} | {} |", counts[0].1, counts[1].1, counts[2].1);
+    for path in ["README.md", "docs/conformance.md"] {
+        assert!(read_to_string(root().join(path)).unwrap().contains(&row), "{path} lacks {row}");
+    }
+}
+
+#[test]
+fn every_test_of_the_suite_that_does_not_pass_is_explained() {
+    let list = read_to_string(root().join("tests/http-cache-tests/expected.txt")).unwrap();
+    let page = read_to_string(root().join("docs/conformance.md")).unwrap();
+    let failing = expected(&list, "not passing");
+    assert!(!failing.is_empty(), "a suite older than the RFC has tests that cannot pass");
+    for line in failing {
+        let [verdict, kind, id, reason] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+            panic!("no reason is given: {line}");
+        };
+        let named =
+            page.split("\n\n").skip_while(|part| !part.starts_with(&format!("**{reason}**: "))).nth(1);
+        let entry = format!("`{id}` ({kind}, {verdict})");
+        assert!(
+            named.is_some_and(|ids| ids.contains(&entry)),
+            "docs/conformance.md: {entry} is not under {reason}"
+        );
     }
 }
