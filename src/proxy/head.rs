@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::forward::Purpose;
 use super::job::{Facts, Job, Terms, is_failure};
 use super::plan::Cacheable;
-use super::prepare::{add_date, passing};
+use super::prepare::passing;
 use super::respond::{Account, Trouble, failed, single};
 use crate::object::Stored;
 use crate::semantics::NotStored;
@@ -61,8 +61,7 @@ impl<C: Connector> Proxy<C> {
     /// RFC 9111, 4.3.5: "When a cache makes an inbound HEAD request for a target URI and receives a 200 (OK) response, the
     /// cache SHOULD update or invalidate each of its stored GET responses that could have been chosen for that request".
     fn heed(&self, kept: &Arc<Stored>, response: &Response<Body>, facts: Facts, terms: Terms) {
-        let mut headers = response.headers().clone();
-        add_date(&mut headers, facts.times.answered_at);
+        let headers = response.headers().clone();
         let length = kept.part.map_or(Some(kept.body.len() as u64), |part| part.total);
         let is_ok = kept.head.status == StatusCode::OK || kept.part.is_some();
         match validation::head_says(&headers, &kept.fields(), length) {

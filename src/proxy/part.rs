@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::Proxy;
@@ -95,9 +95,12 @@ impl<C: Connector> Proxy<C> {
         let (parts, body) = response.into_parts();
         let mut by = parts.headers;
         prepare(&mut by, parts.version);
-        add_date(&mut by, facts.times.answered_at);
-        let headers = whole_headers(&validation::updated(&kept.fields(), &by), total);
+        let mut headers = whole_headers(&validation::updated(&kept.fields(), &by), total);
+        if !by.contains_key(DATE) {
+            headers.remove(DATE);
+        }
         let keep = self.storable(terms, StatusCode::OK, &headers, facts).ok()?;
+        add_date(&mut headers, facts.times.answered_at);
         let mut room = self.filling.room();
         if total > self.max_object_bytes || !room.grow(total) {
             return None;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use http::header::AGE;
+use http::header::{AGE, DATE};
 
 use super::Proxy;
 use super::coalesce::Confirmed;
@@ -21,7 +21,6 @@ impl<C: Connector> Proxy<C> {
         let kept = terms.kept.as_ref()?;
         let (mut by, ()) = response.map(drop).into_parts();
         prepare(&mut by.headers, by.version);
-        add_date(&mut by.headers, facts.times.answered_at);
         if !validation::confirms(&by.headers, &kept.fields()) {
             return None;
         }
@@ -45,11 +44,16 @@ impl<C: Connector> Proxy<C> {
     ) -> (Arc<Stored>, Result<(), NotStored>) {
         let status: StatusCode = kept.head.status;
         let mut headers = compact(&validation::updated(&kept.fields(), by));
+        // What says no date was sent when it came, to the millisecond: a Date of ours would be rounded down.
+        if !by.contains_key(DATE) {
+            headers.remove(DATE);
+        }
         // RFC 9111, 4.3.4: "For each stored response identified, the cache MUST update its header fields with the header fields
         // provided in the 304 (Not Modified) response, as per Section 3.2."
         let decided =
             self.storable(terms, status, &headers, facts).map(|keep| (keep, self.place(terms, &headers)));
         let age = initial_age(&headers, facts.times);
+        add_date(&mut headers, facts.times.answered_at);
         headers.remove(AGE);
         let as_it_was = Lifetime { initial_age: age, answered_at: facts.times.answered_at, ..kept.lifetime };
         let lifetime = decided.as_ref().map_or(as_it_was, |(keep, _)| keep.lifetime);

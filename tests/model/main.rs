@@ -36,7 +36,6 @@ mod play;
 mod server;
 
 use std::cell::RefCell;
-use std::hash::{BuildHasher, Hasher, RandomState};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -53,6 +52,8 @@ const GROUPS_INVALIDATE: bool = false;
 /// `CDN-Cache-Control` governs where it is there (RFC 9213).
 const TARGETED_FIELDS: bool = true;
 
+/// Every run plays the same histories; `MODEL_SEED` plays others.
+const SEED: u64 = 9_439_741_675_457_871_489;
 /// Histories, where nobody wants more.
 const CASES: u32 = 150;
 const STEPS_MAX: usize = 20;
@@ -64,7 +65,7 @@ fn number(name: &str) -> Option<u64> {
 /// Plays histories of this kind; returns how often each way was gone.
 fn hold(focus: Focus) -> Tally {
     let cases = number("MODEL_CASES").or(number("PROPTEST_CASES"));
-    let seed = number("MODEL_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let seed = number("MODEL_SEED").unwrap_or(SEED);
     let config = Config {
         cases: cases.map_or(CASES, |cases| u32::try_from(cases).unwrap()),
         failure_persistence: None,
