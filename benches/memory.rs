@@ -102,6 +102,7 @@ fn stored() -> Arc<Stored> {
         resource: Resource::new("host", b"/things", std::iter::empty()),
         stamp: Stamp(0),
         live_at: AtomicU64::new(0),
+        body_id: 0,
         asked_in_vain_until: AtomicU64::new(0),
     })
 }

@@ -123,6 +123,9 @@ pub fn assemble<C: upstream::Connector>(
         .map_err(|_| StartError::Configuration("two routes match the same paths"))?;
     let mut random = [0; 32];
     getrandom::fill(&mut random).map_err(|error| StartError::System(io::Error::other(error.to_string())))?;
+    // Not of the same bytes: what is drawn from it is not kept secret.
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|error| StartError::System(io::Error::other(error.to_string())))?;
     let identity = Identity::new(&settings.identity, &random);
     let destination = Destination::new(&settings.upstream)
         .ok_or(StartError::Configuration("upstream.url has no scheme or no host"))?;
@@ -136,6 +139,7 @@ pub fn assemble<C: upstream::Connector>(
         trusted_proxies: settings.trusted_proxies.clone(),
         debug: settings.debug,
         client_silence_max: settings.server.limits.body_timeout,
+        seed: u64::from_le_bytes(seed),
     }))
 }
 

@@ -10,6 +10,9 @@
 /// What time it is.
 pub mod clock;
 
+/// A text that nothing shows.
+pub mod secret;
+
 /// The law of HTTP caching: functions of messages and times.
 pub mod semantics;
 
@@ -24,6 +27,9 @@ pub mod telemetry;
 
 /// Where answers are kept.
 pub mod store;
+
+/// The tier that all instances share.
+pub mod shared;
 
 /// What has been declared invalid, and since when.
 pub mod invalidation;

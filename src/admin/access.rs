@@ -12,7 +12,7 @@ use http::uri::Authority;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::proxy::identity::Secret;
+use crate::secret::Secret;
 
 /// What it takes to be answered.
 pub(super) enum Access {

@@ -24,7 +24,7 @@ use super::endpoint::{Endpoint, KNOWN, Unknown};
 use super::entry::{EntryLookup, EntryQuestion};
 use super::readiness::Readiness;
 use crate::problem::problem;
-use crate::proxy::identity::Secret;
+use crate::secret::Secret;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{Telemetry, exposition};
 

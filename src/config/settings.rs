@@ -14,7 +14,7 @@ pub struct Settings {
     /// Cache-Status with key, Server-Timing on every answer.
     pub debug: bool,
     /// What the admin listener wants to hear.
-    pub admin_token: Option<proxy::identity::Secret>,
+    pub admin_token: Option<crate::secret::Secret>,
     /// The API.
     pub upstream: upstream::Settings,
     /// Who is asking.

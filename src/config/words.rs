@@ -5,7 +5,7 @@
 //! `Debug` and no serialised form that would show it, and its schema says `writeOnly`, which is how the rest of this
 //! module knows which keys not to quote.
 
-use crate::proxy::identity::Secret;
+use crate::secret::Secret;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};

@@ -3,8 +3,9 @@
 pub mod canonical_json;
 pub mod key;
 pub mod resource;
+pub mod seal;
 pub mod stored;
 
 pub use key::{Key, KeyBuilder, KeySecret, Part};
-pub use resource::{Resource, Stamp};
+pub use resource::{Epoch, Position, Resource, Stamp};
 pub use stored::{Head, Stored};

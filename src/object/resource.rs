@@ -15,6 +15,14 @@ pub struct Resource(u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(pub u64);
 
+/// Which life of the record of changes a position belongs to: drawn when that record begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch(pub [u8; 16]);
+
+/// A place in that record, as all instances have it: two numbers, for it may be the position in a Redis stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub u64, pub u64);
+
 impl Resource {
     /// `path`: with its percent-encoding undone; `query`: the parameters that count, in an order of their own.
     pub fn new<'q>(authority: &str, path: &[u8], query: impl Iterator<Item = &'q [u8]>) -> Self {

@@ -37,6 +37,8 @@ pub struct Stored {
     pub body: Bytes,
     /// … its `Content-Range`: the answer is a 206.
     pub part: Option<ContentRange>,
+    /// Tells this body from any other that came for the same key: drawn when it came, and kept by a 304.
+    pub body_id: u64,
     /// When its request was sent to the upstream.
     pub requested_at: Timestamp,
     /// When its head had come; ages count from here.

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName};
 use crate::object::{KeyBuilder, KeySecret, Part};
 use crate::proxy::query;
 use crate::proxy::wanted::Wanted;
+use crate::secret::Secret;
 
 /// Headers in which servers commonly look for a credential, or a proxy says who is asking. Not `Authorization`: RFC 9111
 /// has rules of its own for that.
@@ -61,28 +62,6 @@ pub struct Settings {
     pub declared: bool,
     /// Keys the digests.
     pub key_secret: Option<Secret>,
-}
-
-/// Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes it.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The secret itself; whoever calls this answers for where it goes.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 /// `Settings`, made ready for requests.

@@ -403,9 +403,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proxy::identity::{Secret, Settings};
+    use crate::proxy::identity::Settings;
     use crate::proxy::plan::Content;
     use crate::proxy::route::{BodyPart, Coalesce, KeyParts, Mode, UNROUTED};
+    use crate::secret::Secret;
     use crate::semantics::Policy;
 
     const SECRET: &str = "s3cr3t-t0k3n";

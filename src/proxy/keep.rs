@@ -145,6 +145,7 @@ impl<C: Connector> Proxy<C> {
             head,
             has_cache_status,
             body,
+            body_id: self.dice.draw(),
             requested_at: facts.times.requested_at,
             answered_at: facts.times.answered_at,
             part,

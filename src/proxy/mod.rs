@@ -105,10 +105,13 @@ pub struct Parts<C> {
     pub debug: bool,
     /// Longest silence of a client inside its request, or while it takes its answer.
     pub client_silence_max: Duration,
+    /// Another for each process.
+    pub seed: u64,
 }
 
-/// Draws how much of a route's jitter a lifetime gets: nothing depends on its quality.
-#[derive(Debug, Default)]
+/// Draws numbers that no two processes draw alike: how much of a route's jitter a lifetime gets, and what tells bodies apart.
+/// Nobody is kept out by not knowing them.
+#[derive(Debug)]
 struct Dice(AtomicU64);
 
 impl<C> Proxy<C> {
@@ -122,7 +125,7 @@ impl<C> Proxy<C> {
             flights: Flights::new(Arc::clone(telemetry), Arc::clone(&ledger)),
             ledger,
             uncacheable: Uncacheable::new(),
-            dice: Dice::default(),
+            dice: Dice(AtomicU64::new(parts.seed)),
             max_object_bytes: parts.memory.max_object_bytes,
             variants_max: parts.memory.max_variants,
             snapshot: parts.snapshot,
@@ -145,7 +148,19 @@ impl<C> Proxy<C> {
 impl Dice {
     /// Between 0 and 1; the golden ratio's multiples spread evenly.
     fn roll(&self) -> f64 {
-        let drawn = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
-        f64::from(u32::try_from(drawn >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+        f64::from(u32::try_from(self.next() >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+    }
+
+    /// Any number.
+    fn draw(&self) -> u64 {
+        // Neighbours are far apart afterwards: the finisher of MurmurHash3.
+        let mixed = |number: u64, factor: u64| (number ^ (number >> 33)).wrapping_mul(factor);
+        let once = mixed(self.next(), 0xff51_afd7_ed55_8ccd);
+        let twice = mixed(once, 0xc4ce_b9fe_1a85_ec53);
+        twice ^ (twice >> 33)
+    }
+
+    fn next(&self) -> u64 {
+        self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed)
     }
 }

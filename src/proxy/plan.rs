@@ -335,10 +335,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proxy::identity::{Secret, Settings};
+    use crate::proxy::identity::Settings;
     use crate::proxy::path::Ambiguity;
     use crate::proxy::query::QueryAmbiguity;
     use crate::proxy::route::{Coalesce, KeyParts, UNROUTED};
+    use crate::secret::Secret;
     use crate::semantics::Forward;
     use crate::semantics::Policy;
 

@@ -61,7 +61,7 @@ impl<C: Connector> Proxy<C> {
             without(&keep.withheld, &mut headers);
         }
         let stored = self.stored(&Head { status, headers }, kept.body.clone(), kept.part, lifetime, facts);
-        let stored = Arc::new(stored);
+        let stored = Arc::new(Stored { body_id: kept.body_id, ..stored });
         let base = terms.cacheable.key;
         match decided {
             Ok((_, (key, _))) => {
