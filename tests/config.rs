@@ -33,6 +33,9 @@ fn lines(result: Result<Loaded, Mistakes>) -> Vec<String> {
     result.unwrap_err().0.iter().map(ToString::to_string).collect()
 }
 
+/// 32 bytes.
+const ENCRYPTION_KEY: &str = "c3F1aXJyZWxzcXVpcnJlbHNxdWlycmVsc3F1aXJyZWw=";
+
 const UPSTREAM: &str = "[upstream]\nurl = 'http://127.0.0.1:8000'\n";
 const URL: (&str, &str) = ("upstream.url", "http://127.0.0.1:8000");
 
@@ -158,11 +161,18 @@ fn the_default_file_and_the_schema_say_the_same_of_the_same_keys() {
 #[test]
 fn the_default_file_with_everything_switched_on_is_understood() {
     let switched_on: String = DEFAULT.lines().fold(String::new(), |mut text, line| {
-        let code = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ') && !rest.starts_with("ca ="));
+        let of_files = ["ca =", "client_"];
+        let code = line.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
+        let code = code.filter(|rest| !of_files.iter().any(|beginning| rest.starts_with(beginning)));
         let _ = writeln!(text, "{}", code.unwrap_or(line));
         text
     });
-    let secrets = [("LARDER_ADMIN_TOKEN", "squirrel"), ("LARDER_KEY_SECRET", "acorns acorns acorns")];
+    let secrets = [
+        ("LARDER_ADMIN_TOKEN", "squirrel"),
+        ("LARDER_KEY_SECRET", "acorns acorns acorns"),
+        ("REDIS_PASSWORD", "hazelnut"),
+        ("LARDER_KEY", ENCRYPTION_KEY),
+    ];
     let loaded = load(&switched_on, &secrets, &[]).unwrap();
     assert_eq!(loaded.settings.routes.len(), 1);
     assert_eq!(loaded.warnings, Vec::<String>::new());
@@ -182,7 +192,8 @@ fn the_example_loads_with_the_one_warning_it_is_about() {
 
 #[test]
 fn of_the_published_configuration_only_what_is_not_available_yet_is_refused() {
-    let found = lines(load(PUBLISHED, &[("LARDER_ADMIN_TOKEN", "squirrel")], &[]));
+    let found =
+        lines(load(PUBLISHED, &[("LARDER_ADMIN_TOKEN", "squirrel"), ("LARDER_KEY", ENCRYPTION_KEY)], &[]));
     let unavailable: Vec<&str> = found
         .iter()
         .map(|line| line.strip_suffix(" is not available yet").unwrap_or_else(|| panic!("{line}")))
@@ -197,12 +208,10 @@ fn of_the_published_configuration_only_what_is_not_available_yet_is_refused() {
         "upstream.breaker",
         "upstream.health",
         "identity.resolve",
-        "redis",
+        "redis.trust_failover",
         "percent",
         "tags",
         "invalidates",
-        "tier",
-        "coalesce = \"cluster",
         "when_cut_off",
         "settle",
         "write_through",
@@ -464,7 +473,7 @@ fn a_mistake_from_outside_says_where_it_was_given() {
         ("LARDER_UPSTREAM_URL", "http://127.0.0.1:1"),
         ("LARDER_SERVER__LISTN", "127.0.0.1:1"),
         ("LARDER_SERVER__WORKERS", "many"),
-        ("LARDER_REDIS__ENABLED", "true"),
+        ("LARDER_REDIS__TRUST_FAILOVER", "true"),
         ("LARDER_ROUTE__0__TTL", "5m"),
     ];
     let flags = [("server.listen", "nowhere"), ("upstream", "x"), ("server.dbug", "true"), URL];
@@ -474,7 +483,7 @@ fn a_mistake_from_outside_says_where_it_was_given() {
             "--set server.dbug: unknown key \"server.dbug\" (did you mean \"server.debug\"?)",
             "--set server.listen: expected an address with its port such as \"127.0.0.1:8080\", found \"nowhere\"",
             "--set upstream: is a table, name one of its keys",
-            "environment: LARDER_REDIS__ENABLED: \"redis.enabled\" is not available yet",
+            "environment: LARDER_REDIS__TRUST_FAILOVER: \"redis.trust_failover\" is not available yet",
             "environment: LARDER_ROUTE__0__TTL: routes are written in the file",
             "environment: LARDER_SERVER__LISTN: unknown key \"server.listn\" (did you mean LARDER_SERVER__LISTEN?)",
             "environment: LARDER_SERVER__WORKERS: expected a whole number from 0 to 4294967295, found \"many\"",
@@ -654,4 +663,196 @@ fn an_empty_list_of_credentials_declares_nothing_and_is_warned_of() {
     let loaded = load("[identity]\ncredentials = []\n", &[], &flags).unwrap();
     assert!(!loaded.settings.identity.declared);
     assert!(loaded.warnings.iter().any(|warning| warning.contains("credentials is empty")));
+}
+
+// The shared tier.
+
+/// What is said of `[redis]` with these lines, without the place.
+fn redis_mistakes(lines: &str) -> Vec<String> {
+    match load(&format!("[redis]\n{lines}"), &[], &[URL]) {
+        Ok(_) => Vec::new(),
+        Err(Mistakes(found)) => found.into_iter().map(|mistake| mistake.message).collect(),
+    }
+}
+
+#[test]
+fn a_tier_is_shared_only_where_a_server_is_named_and_it_is_not_switched_off() {
+    let url = "url = 'redis://h'\n";
+    for (lines, is_there) in [
+        ("", false),
+        ("namespace = 'a'\n", false),
+        (url, true),
+        ("urls = ['redis://a', 'redis://b']\nmode = 'cluster'\n", true),
+        ("url = 'redis://h'\nenabled = false\n", false),
+    ] {
+        let settings = settings(&format!("[redis]\n{lines}"), &[], &[URL]);
+        assert_eq!(settings.redis.is_some(), is_there, "{lines}");
+    }
+    let switched_off = [("LARDER_REDIS__ENABLED", "false")];
+    assert_eq!(settings(&format!("[redis]\n{url}"), &switched_off, &[URL]).redis, None);
+    let by_flag = [URL, ("redis.url", "redis://h"), ("redis.compress.above", "1KB")];
+    let redis = settings("", &[("LARDER_REDIS__BREAKER__FAILURES", "2")], &by_flag).redis.unwrap();
+    assert_eq!((redis.compress_above_bytes, redis.breaker.failures), (Some(1000), 2));
+}
+
+#[test]
+fn the_defaults_of_the_shared_tier_are_those_of_the_description() {
+    let redis = settings("[redis]\nurl = 'redis://h'", &[], &[URL]).redis.unwrap();
+    assert_eq!(redis.namespace, "larder");
+    assert_eq!([redis.command_timeout.as_millis(), redis.connect_timeout.as_millis()], [50, 1000]);
+    assert_eq!((redis.max_object_bytes, redis.max_queued_bytes), (1_000_000, 32_000_000));
+    assert_eq!((redis.compress_above_bytes, redis.lease.as_secs()), (Some(4000), 3));
+    let breaker = (redis.breaker.failures, redis.breaker.window.as_secs(), redis.breaker.open.as_millis());
+    assert_eq!(breaker, (5, 10, 500));
+    assert!(redis.tls.is_none() && redis.encryption_keys.is_empty());
+    let tls = settings("[redis]\nurl = 'rediss://h'", &[], &[URL]).redis.unwrap().tls.unwrap();
+    assert!(tls.ca.is_none() && tls.client.is_none());
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn what_makes_no_sense_of_the_shared_tier_is_refused_in_words() {
+    let one = "url = 'redis://h'\n";
+    for (lines, expected) in [
+        ("url = 'http://h'", "redis.url: has to begin with redis://, rediss:// (TLS) or unix://"),
+        ("url = 'redis://h:x'", "redis.url: expected a URL such as \"redis://127.0.0.1:6379/0\""),
+        (
+            "url = 'rediss+unix:///s'",
+            "redis.url: a socket in the file system has no TLS; write unix:// with its path",
+        ),
+        (
+            "url = 'redis://h'\nurls = ['redis://a']",
+            "redis.urls: redis.url is written too; write one of the two",
+        ),
+        (
+            "urls = ['redis://a', 'redis://b']",
+            "redis.urls: several want mode = \"cluster\" or mode = \"sentinel\"",
+        ),
+        (
+            "urls = ['redis://a', 'rediss://b']\nmode = 'sentinel'",
+            "redis.urls: are partly with TLS (rediss://) and partly without",
+        ),
+        ("url = 'redis://h/1'\nmode = 'cluster'", "redis.url: a cluster has only database 0"),
+        (
+            "url = 'unix:///s'\nmode = 'cluster'",
+            "redis.url: a socket in the file system can be no part of a cluster, and no sentinel",
+        ),
+        (
+            "mode = 'clutser'",
+            "redis.mode: expected \"standalone\" or \"cluster\" or \"sentinel\", found \"clutser\" (did you mean \"cluster\"?)",
+        ),
+        ("namespace = ''", "redis.namespace: is empty; two applications would share their keys"),
+        ("namespace = 'a{b}'", "redis.namespace: can't have braces, which mean something to a cluster"),
+        ("namespace = \"a\\n\"", "redis.namespace: can't have spaces or control characters"),
+        ("username = 'me'", "redis.username: wants a password (redis.password)"),
+        ("password = ''", "redis.password: is empty; leave it out where Redis wants none"),
+        ("client_cert = 'no.pem'", "redis.client_cert: wants redis.client_key too"),
+        (
+            "ca = 'ca.pem'\nurl = 'redis://h'",
+            "redis.ca: is for TLS, but the URL is without (redis://); write rediss://",
+        ),
+        ("lease = '1ms'", "redis.lease: has to be from 100ms to 1m, found \"1ms\""),
+        ("command_timeout = '0s'", "redis.command_timeout: has to be above 0: nothing would ever be in time"),
+        ("max_object = '0'", "redis.max_object: has to be above 0 and at most 256MiB"),
+        ("max_queued = '1KB'", "redis.max_queued: max_queued, \"1KB\", is below max_object, \"1MB\""),
+        ("breaker = { failures = 0 }", "redis.breaker.failures: has to be from 1 to 10000, found 0"),
+        (
+            "compress = { above = 5 }",
+            "redis.compress.above: expected a size with its unit, such as \"64KB\" or \"1GB\", found 5",
+        ),
+        (
+            "compress = { abvoe = '5KB' }",
+            "unknown key \"abvoe\" in [redis.compress] (did you mean \"above\"?)",
+        ),
+        (
+            "encryption_key = 'c3F1aXJyZWw='",
+            "redis.encryption_key: expected 32 bytes in base64 (openssl rand -base64 32)",
+        ),
+        (
+            "encryption_key = []",
+            "redis.encryption_key: is an empty list; leave it out to have values in the clear",
+        ),
+        (
+            "encryption_key = 5",
+            "redis.encryption_key: expected text in quotes or a list of such, found something that is not text",
+        ),
+        ("trust_failover = true", "\"redis.trust_failover\" is not available yet"),
+    ] {
+        // Some of them name a file that is missing as well.
+        let found = redis_mistakes(lines);
+        assert!(found.iter().any(|message| message == expected), "{lines}: {found:#?}");
+    }
+    let twice = format!("{one}encryption_key = ['{ENCRYPTION_KEY}', '{ENCRYPTION_KEY}']");
+    assert_eq!(redis_mistakes(&twice), ["redis.encryption_key: is listed twice"]);
+}
+
+#[test]
+fn no_secret_of_the_shared_tier_is_shown() {
+    let wrong = [
+        "url = 'redis//:squirrel@h'",
+        "url = ['redis://:squirrel@h']",
+        "urls = 'redis://:squirrel@h'",
+        "urls = ['squirrel://h', 'redis://:squirrel@']",
+        "password = ['squirrel']",
+        "encryption_key = 'squirrel'",
+        "encryption_key = ['squirrel', 5]",
+        "url = 'rediss://h'\nclient_cert = 'no.pem'\nclient_key = 'squirrel'",
+        "urls = ['redis://:squirrel@a', 'redis://:squirrel@b']",
+    ];
+    for lines in wrong {
+        let found = load(&format!("[redis]\n{lines}"), &[], &[URL]).unwrap_err();
+        assert!(!format!("{found} {found:?}").contains("squirrel"), "{lines}: {found}");
+    }
+    let text = "[redis]\nurls = ['redis://:squirrel@h', 'redis://me:squirrel@h']\nmode = 'cluster'\n\
+                password = 'squirrel'\nencryption_key = 'c3F1aXJyZWxzcXVpcnJlbHNxdWlycmVsc3F1aXJyZWw='\n";
+    let loaded = load(text, &[], &[URL]).unwrap();
+    let blanked = loaded.blanked();
+    for pointer in ["/redis/urls/0", "/redis/urls/1", "/redis/password", "/redis/encryption_key"] {
+        assert_eq!(blanked.pointer(pointer).unwrap(), "(set)", "{pointer}");
+    }
+    let shown = format!("{blanked} {loaded:?} {:?} {}", loaded.settings, loaded.report());
+    for secret in ["squirrel", "c3F1", "[115, 113"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn keys_for_sealing_may_be_several_in_a_list_or_in_one_variable() {
+    let (first, second) = (ENCRYPTION_KEY, "YWNvcm4tYWNvcm4tYWNvcm4tYWNvcm4tYWNvcm4tYWM");
+    let list = format!("[redis]\nurl = 'redis://h'\nencryption_key = ['{first}', '{second}']");
+    let from_list = settings(&list, &[], &[URL]).redis.unwrap();
+    assert_eq!(from_list.encryption_keys.len(), 2);
+    assert_eq!(&from_list.encryption_keys[0].0, b"squirrelsquirrelsquirrelsquirrel");
+    let both = format!("{first}, {second}");
+    let variable = [("LARDER_REDIS__ENCRYPTION_KEY", both.as_str()), ("LARDER_REDIS__URL", "redis://h")];
+    assert_eq!(settings("", &variable, &[URL]).redis, Some(from_list));
+}
+
+#[test]
+fn certificates_for_the_shared_tier_have_to_belong_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut names = Vec::new();
+    for name in ["a", "b"] {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+        names.push(name);
+    }
+    let file = folder.path().join("larder.toml");
+    let load = |cert: &str, key: &str| {
+        let text = format!(
+            "{UPSTREAM}[redis]\nurl = 'rediss://h'\nca = 'a.pem'\nclient_cert = '{cert}'\nclient_key = '{key}'\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        config::load(&Sources { file: Some(file.clone()), ..Sources::default() })
+    };
+    let tls = load("a.pem", "a.key").unwrap().settings.redis.unwrap().tls.unwrap();
+    assert!(tls.ca.is_some() && tls.client.is_some());
+    let found = load("a.pem", "b.key").unwrap_err().to_string();
+    assert!(found.contains("redis.client_cert: does not belong to redis.client_key"), "{found}");
+    let found = load("a.pem", "a.pem").unwrap_err().to_string();
+    assert!(
+        found.contains("redis.client_key: what is referred to (not shown) has no private key"),
+        "{found}"
+    );
 }

@@ -45,7 +45,10 @@ fn toml_blocks(text: &str) -> Vec<(usize, String)> {
 /// What `env:NAME` in the documents stands for.
 fn environment() -> Vec<(String, String)> {
     let secret = "a-secret-of-more-than-32-characters-or-so".to_owned();
-    vec![("LARDER_ADMIN_TOKEN".to_owned(), secret.clone()), ("LARDER_KEY_SECRET".to_owned(), secret)]
+    let key = "c3F1aXJyZWxzcXVpcnJlbHNxdWlycmVsc3F1aXJyZWw=".to_owned();
+    let texts = [secret.clone(), secret.clone(), secret, key];
+    let names = ["LARDER_ADMIN_TOKEN", "LARDER_KEY_SECRET", "REDIS_PASSWORD", "LARDER_KEY"];
+    names.map(str::to_owned).into_iter().zip(texts).collect()
 }
 
 #[test]

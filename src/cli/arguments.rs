@@ -71,8 +71,9 @@ pub struct Run {
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
 
-    /// Known, and not available yet.
-    #[arg(long, value_name = "URL", hide = true)]
+    /// The Redis or Valkey that all instances share, such as redis://127.0.0.1:6379 (redis.url); a password is better
+    /// given as LARDER_REDIS__PASSWORD, which no other user can see
+    #[arg(long, value_name = "URL")]
     pub redis: Option<String>,
 
     /// Any key of the configuration, such as memory.max_size=64MB; may be repeated
@@ -183,7 +184,7 @@ Examples:
   larder explain --admin http://127.0.0.1:8081 GET http://127.0.0.1:8080/api/users/1";
 
 /// Arguments whose values may hold a credential, as clap calls them.
-const MAY_BE_SECRET: [&str; 5] = ["--admin", "--header", "--set", "--token", "<URL>"];
+const MAY_BE_SECRET: [&str; 6] = ["--admin", "--header", "--redis", "--set", "--token", "<URL>"];
 
 impl Arguments {
     /// What was typed, or what is wrong with it, without the values that may hold a credential: stderr is often a log.

@@ -13,9 +13,6 @@ use crate::config::{self, Sources};
 use crate::{app, demo};
 
 pub(super) fn run(run: Run) -> Result<(), Failure> {
-    if run.redis.is_some() {
-        return Err(Failure::NotAvailable("--redis"));
-    }
     let file = run.config.clone();
     let loaded = config::load(&Sources::of_process(file, flags(run))).map_err(Failure::Mistakes)?;
     for warning in &loaded.warnings {
@@ -65,7 +62,12 @@ pub(super) fn demo_api(arguments: &DemoApi) -> Result<(), Failure> {
 
 /// The flags that are keys of the configuration; `--set` has the last word.
 fn flags(run: Run) -> Vec<(String, String)> {
-    let named = [("upstream.url", run.upstream), ("server.listen", run.listen), ("server.admin", run.admin)];
+    let named = [
+        ("upstream.url", run.upstream),
+        ("server.listen", run.listen),
+        ("server.admin", run.admin),
+        ("redis.url", run.redis),
+    ];
     named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).chain(run.set).collect()
 }
 
@@ -81,7 +83,7 @@ mod tests {
             upstream: Some("http://u".into()),
             listen: None,
             admin: Some("off".into()),
-            redis: None,
+            redis: Some("redis://r".into()),
             set: vec![pair("server.admin", "127.0.0.1:1")],
         };
         assert_eq!(
@@ -89,22 +91,9 @@ mod tests {
             [
                 pair("upstream.url", "http://u"),
                 pair("server.admin", "off"),
+                pair("redis.url", "redis://r"),
                 pair("server.admin", "127.0.0.1:1")
             ]
         );
-    }
-
-    #[test]
-    fn redis_is_refused_before_anything_is_read() {
-        let run = Run {
-            config: Some("/does/not/exist".into()),
-            upstream: None,
-            listen: None,
-            admin: None,
-            redis: Some("redis://r".into()),
-            set: Vec::new(),
-        };
-        let failure = super::run(run).unwrap_err();
-        assert_eq!((failure.to_string().as_str(), failure.exit_code()), ("--redis is not available yet", 2));
     }
 }

@@ -1,27 +1,24 @@
 //! `File` → `Settings`: what was written, as what it means, or all the reasons why it means nothing.
 //!
 //! Each function takes a table and gives the part of `Settings` that it stands for; none: a mistake was noted. What
-//! concerns routes is in `check_routes`, what is only worth a warning in `warnings`.
+//! concerns routes is in `check_routes`, the shared tier in `check_redis`, files of certificates in `certificates`, what is only worth a warning in `warnings`.
 
-use super::check_routes;
+use super::bounds::{above_zero, count, within};
+use super::certificates::certificates;
 use super::document::Point;
 use super::file::{File, Identity, Memory, Server, Upstream};
 use super::path::KeyPath;
 use super::settings::Settings;
-use super::words::{Hidden, HostField, Period};
+use super::words::{Hidden, HostField};
 use super::written::Written;
+use super::{check_redis, check_routes};
 use crate::proxy::identity::{self, CredentialSource};
 use crate::secret::Secret;
 use crate::{server, store, upstream};
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 
 /// More than one machine can hold open, and within what semaphores can count.
 const COUNT_MAX: u32 = 1_000_000;
-
-/// A list of all public certificate authorities is a fifth of this.
-const CA_BYTES_MAX: u64 = 1 << 20;
 
 /// Everything at once.
 pub(super) fn check(file: &File, written: &mut Written) -> Option<Settings> {
@@ -36,6 +33,7 @@ pub(super) fn check(file: &File, written: &mut Written) -> Option<Settings> {
     }
     let identity = identity(&file.identity, written);
     let memory = memory(&file.memory, written);
+    let redis = check_redis::check(&file.redis, written);
     let routes = check_routes::check(file, written);
     if written.has_mistakes() {
         return None;
@@ -49,6 +47,7 @@ pub(super) fn check(file: &File, written: &mut Written) -> Option<Settings> {
         upstream: upstream?,
         identity,
         memory,
+        redis,
         routes,
         unrouted,
     })
@@ -241,35 +240,6 @@ fn url(text: Option<&str>, written: &mut Written) -> Option<http::Uri> {
     None
 }
 
-/// The file, or, where an `env:` or `file:` stood, the certificates themselves.
-fn certificates(ca: &str, path: &KeyPath, written: &mut Written) -> Option<Vec<u8>> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    let (found, read) = if ca.contains(BEGIN) {
-        (String::new(), Ok(ca.as_bytes().to_vec()))
-    } else {
-        (written.shown(ca, path) + " ", read_certificates(&written.folder(path).join(Path::new(ca))))
-    };
-    let wrong = match read {
-        Err(error) => format!("{found}can't be read: {error}"),
-        Ok(pem) if pem.len() as u64 > CA_BYTES_MAX => format!("{found}is longer than {CA_BYTES_MAX} bytes"),
-        Ok(pem) if !String::from_utf8_lossy(&pem).contains(BEGIN) => {
-            format!("{found}has no certificate in PEM form (\"{BEGIN}\")")
-        }
-        Ok(pem) if upstream::roots(&pem).is_ok() => return Some(pem),
-        // Why, the library says with the line, and that is not for showing where it stood in a variable.
-        Ok(_) => format!("{found}has a certificate that makes no sense"),
-    };
-    written.wrong(path, &wrong);
-    None
-}
-
-/// And one byte more, if there are too many.
-fn read_certificates(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut pem = Vec::new();
-    std::fs::File::open(file)?.take(CA_BYTES_MAX + 1).read_to_end(&mut pem)?;
-    Ok(pem)
-}
-
 fn identity(identity: &Identity, written: &mut Written) -> identity::Settings {
     let path = KeyPath::of("identity.credentials");
     let mut credentials: Vec<CredentialSource> = Vec::new();
@@ -326,21 +296,4 @@ fn memory(memory: &Memory, written: &mut Written) -> store::Settings {
         max_filling_bytes: memory.max_filling.0,
         max_variants: usize::try_from(memory.max_variants).unwrap_or(usize::MAX),
     }
-}
-
-fn within(number: u32, range: std::ops::RangeInclusive<u32>, path: &KeyPath, written: &mut Written) {
-    if !range.contains(&number) {
-        let message = format!("has to be from {} to {}, found {number}", range.start(), range.end());
-        written.wrong(path, &message);
-    }
-}
-
-fn above_zero(period: Period, path: &KeyPath, written: &mut Written) {
-    if period.0.is_zero() {
-        written.wrong(path, "has to be above 0: nothing would ever be in time");
-    }
-}
-
-fn count(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -6,7 +6,9 @@ use super::mistakes::Place;
 use super::path::KeyPath;
 use super::words::{self, Body, Percent, Period};
 use super::written::Written;
-use crate::proxy::route::{BodyPart, Coalesce, KeyParts, Mode, Pattern, Route, Routes, Scope, UNROUTED};
+use crate::proxy::route::{
+    BodyPart, Coalesce, KeyParts, Mode, Pattern, Route, Routes, Scope, Tiers, UNROUTED,
+};
 use crate::semantics::Policy;
 use http::{HeaderName, Method};
 use std::collections::BTreeMap;
@@ -67,9 +69,14 @@ fn check_route(
             words::Scope::Shared => Scope::Shared,
         },
         key,
+        tier: match route.tier {
+            words::Tier::Both => Tiers::Both,
+            words::Tier::Memory => Tiers::Memory,
+        },
         coalesce: match route.coalesce {
             words::Coalesce::Off => Coalesce::Off,
             words::Coalesce::Instance => Coalesce::Instance,
+            words::Coalesce::Cluster => Coalesce::Cluster,
         },
     })
 }
@@ -100,6 +107,7 @@ fn unrouted(defaults: &Defaults) -> Option<Route> {
         },
         scope: Scope::default(),
         key: KeyParts::default(),
+        tier: Tiers::default(),
         coalesce: Coalesce::default(),
     })
 }

@@ -4,7 +4,10 @@
 //! be left out of the file. Nothing here is checked beyond its type: that is `check`'s part. Keys of parts that are
 //! not built are missing here on purpose and listed in `unavailable`.
 
-use super::words::{Body, Coalesce, Hidden, HostField, Mode, Percent, Period, Scope, Size};
+use super::words::{
+    Body, Cipher, Coalesce, Compression, Hidden, HiddenList, HostField, Mode, Percent, Period, RedisMode,
+    Scope, Size, Tier,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,8 @@ pub(super) struct File {
     pub identity: Identity,
     /// What this process keeps.
     pub memory: Memory,
+    /// What all instances share; left out or without a URL, memory is the only tier.
+    pub redis: Redis,
     /// What a route leaves out.
     pub defaults: Defaults,
     /// What holds for which paths; the most specific pattern wins.
@@ -109,6 +114,74 @@ pub(super) struct Memory {
     pub max_variants: u32,
 }
 
+/// `[redis]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Redis {
+    /// Whether it is used at all; false is the switch for when it is the trouble.
+    pub enabled: bool,
+    /// Where Redis or Valkey is: redis://, rediss:// for TLS, or unix:// with a path.
+    pub url: Option<Hidden>,
+    /// Several URLs in place of the one: some nodes of the cluster, or the sentinels.
+    pub urls: Vec<Hidden>,
+    /// Whether the URLs are of one server ("standalone"), of a cluster's nodes ("cluster") or of sentinels ("sentinel").
+    pub mode: RedisMode,
+    /// The name by which the sentinels know the master.
+    pub master: String,
+    /// The user of its access control list; left out, the one in the URL or the default user.
+    pub username: Option<String>,
+    /// The password of that user; left out, the one in the URL.
+    pub password: Option<Hidden>,
+    /// A PEM file of certificates to trust instead of the system's.
+    pub ca: Option<String>,
+    /// A PEM file with the certificate that Larder shows to Redis.
+    pub client_cert: Option<String>,
+    /// A PEM file with the private key of that certificate.
+    pub client_key: Option<Hidden>,
+    /// What all keys there begin with; instances with the same one share what they keep.
+    pub namespace: String,
+    /// Longest time that a request waits for Redis; past it the request goes on without.
+    pub command_timeout: Period,
+    /// Longest time to a connection that answers.
+    pub connect_timeout: Period,
+    /// Bytes of one answer's body; a longer one is kept in memory only.
+    pub max_object: Size,
+    /// Bytes of answers that wait to be written; past it they are not written.
+    pub max_queued: Size,
+    /// The key or keys that values are sealed with, 32 bytes in base64, where the first writes and all read; left out, values are in the clear.
+    pub encryption_key: Option<HiddenList>,
+    /// What values are sealed by where there is a key: "aes-256-gcm", or "chacha20-poly1305" for processors without AES.
+    pub cipher: Cipher,
+    /// How long one who fetches for all instances may be silent before another does.
+    pub lease: Period,
+    /// Which bodies are compressed.
+    pub compress: Compress,
+    /// When Redis is left alone for a while.
+    pub breaker: RedisBreaker,
+}
+
+/// `compress` of `[redis]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Compress {
+    /// How bodies are compressed ("zstd"), or that they are not ("off").
+    pub algorithm: Compression,
+    /// Bytes of a body; shorter ones are not worth it.
+    pub above: Size,
+}
+
+/// `breaker` of `[redis]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RedisBreaker {
+    /// So many failures in a row, and Redis is left alone.
+    pub failures: u32,
+    /// Longest time between two of them that count as in a row.
+    pub window: Period,
+    /// How long it is left alone before it is tried again.
+    pub open: Period,
+}
+
 /// `[defaults]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -157,7 +230,9 @@ pub(super) struct Route {
     pub scope: Scope,
     /// What tells one request from another, beside method, host and path.
     pub key: Key,
-    /// Who shares one fetch from the upstream: nobody ("off") or all who ask this instance ("instance").
+    /// Where answers are kept: in memory and in Redis ("both") or in memory only ("memory").
+    pub tier: Tier,
+    /// Who shares one fetch from the upstream: nobody ("off"), all who ask this instance ("instance"), or all who ask any instance of this Redis ("cluster").
     pub coalesce: Coalesce,
 }
 
@@ -236,6 +311,45 @@ impl Default for Memory {
     }
 }
 
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            url: None,
+            urls: Vec::new(),
+            mode: RedisMode::Standalone,
+            master: "mymaster".into(),
+            username: None,
+            password: None,
+            ca: None,
+            client_cert: None,
+            client_key: None,
+            namespace: "larder".into(),
+            command_timeout: Period::millis(50),
+            connect_timeout: Period::secs(1),
+            max_object: Size(1_000_000),
+            max_queued: Size(32_000_000),
+            encryption_key: None,
+            cipher: Cipher::Aes256Gcm,
+            lease: Period::secs(3),
+            compress: Compress::default(),
+            breaker: RedisBreaker::default(),
+        }
+    }
+}
+
+impl Default for Compress {
+    fn default() -> Self {
+        Self { algorithm: Compression::Zstd, above: Size(4000) }
+    }
+}
+
+impl Default for RedisBreaker {
+    fn default() -> Self {
+        Self { failures: 5, window: Period::secs(10), open: Period::millis(500) }
+    }
+}
+
 impl Default for Defaults {
     fn default() -> Self {
         Self {
@@ -265,7 +379,8 @@ impl Default for Route {
             r#override: false,
             scope: Scope::Auto,
             key: Key::default(),
-            coalesce: Coalesce::Instance,
+            tier: Tier::Both,
+            coalesce: Coalesce::Cluster,
         }
     }
 }

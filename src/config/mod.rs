@@ -9,7 +9,10 @@
 //! Each step notes the mistakes it finds with their places and goes on with the rest, so that all are told at once.
 //! Nothing here watches or reloads, and nobody imports this but `app` and the commands.
 
+mod bounds;
+mod certificates;
 mod check;
+mod check_redis;
 mod check_routes;
 mod document;
 mod file;

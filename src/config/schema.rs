@@ -44,7 +44,8 @@ impl Keys {
     /// What the key at `path` takes; none: there is no such key.
     pub(super) fn kind(&self, path: &KeyPath) -> Option<Kind> {
         let node = self.node(path)?;
-        Some(match node.get("type")?.as_str()? {
+        // What may be a text or a list is given as a text.
+        Some(match node.get("type")?.as_str().unwrap_or("string") {
             "boolean" => Kind::Flag,
             "integer" => Kind::Integer,
             "object" => Kind::Table,
@@ -68,7 +69,9 @@ impl Keys {
 
     /// Whether what is written at `path` must not be shown.
     pub(super) fn is_secret(&self, path: &KeyPath) -> bool {
-        self.node(path).is_some_and(|node| node.get("writeOnly") == Some(&Value::Bool(true)))
+        let is_secret = |node: &Value| node.get("writeOnly") == Some(&Value::Bool(true));
+        // A list of secrets is one.
+        self.node(path).is_some_and(|node| is_secret(node) || node.get("items").is_some_and(is_secret))
     }
 
     /// Every key of the tables at the top (`[server]`, …) that holds a value.
@@ -77,7 +80,11 @@ impl Keys {
         for section in self.of_table(&KeyPath::root()).unwrap_or_default() {
             let section = KeyPath::root().join(section);
             for key in self.of_table(&section).unwrap_or_default() {
-                found.push(section.join(key));
+                let key = section.join(key);
+                match self.of_table(&key) {
+                    Some(keys) => found.extend(keys.into_iter().map(|inner| key.join(inner))),
+                    None => found.push(key),
+                }
             }
         }
         found
@@ -105,10 +112,9 @@ fn tidy(schema: &mut Value) {
                 members.remove("format");
             }
             if let Some(Value::Array(types)) = members.get("type") {
-                let mut types = types.iter().filter(|name| *name != "null");
-                if let (Some(only), None) = (types.next().cloned(), types.next()) {
-                    members.insert("type".into(), only);
-                }
+                let named: Vec<Value> = types.iter().filter(|name| *name != "null").cloned().collect();
+                let types = if let [only] = &named[..] { only.clone() } else { Value::Array(named) };
+                members.insert("type".into(), types);
             }
             if let Some(Value::String(text)) = members.get_mut("description") {
                 *text = text.split_whitespace().collect::<Vec<_>>().join(" ");

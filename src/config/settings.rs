@@ -2,7 +2,7 @@
 //!
 //! Each module below owns its part. Invariant: none of it holds a value that `check` would refuse, so nobody checks again.
 
-use crate::{proxy, server, store, upstream};
+use crate::{proxy, server, shared, store, upstream};
 
 /// All that a process needs to know, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,8 @@ pub struct Settings {
     pub identity: proxy::identity::Settings,
     /// How much is kept.
     pub memory: store::Settings,
+    /// The tier that all instances share; none: there is none.
+    pub redis: Option<shared::Settings>,
     /// In the order of the file.
     pub routes: Vec<proxy::route::Route>,
     /// For requests that none of those matches.

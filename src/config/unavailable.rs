@@ -12,11 +12,10 @@ const KEYS: &[&str] = &[
     "upstream.breaker",
     "upstream.health",
     "identity.resolve",
-    "redis",
+    "redis.trust_failover",
     "route.percent",
     "route.tags",
     "route.invalidates",
-    "route.tier",
     "route.when_cut_off",
     "route.settle",
     "route.write_through",
@@ -26,7 +25,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Words at keys that exist.
-const WORDS: &[(&str, &str)] = &[("route.mode", "observe"), ("route.coalesce", "cluster")];
+const WORDS: &[(&str, &str)] = &[("route.mode", "observe")];
 
 /// Whether the key, or the table it is in, is one of those.
 pub(super) fn is_key(path: &str) -> bool {

@@ -7,7 +7,7 @@
 
 use crate::secret::Secret;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
@@ -29,6 +29,10 @@ pub(super) struct Percent(pub f64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hidden(pub Secret);
 
+/// Secrets: one text, several with commas between them, or a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HiddenList(pub Vec<Secret>);
+
 /// What stands for a secret wherever the configuration is shown.
 pub(super) const SET: &str = "(set)";
 
@@ -44,6 +48,10 @@ const SIZE_MAX: u64 = 1 << 50;
 
 impl Period {
     pub(super) const ZERO: Self = Self(Duration::ZERO);
+
+    pub(super) const fn millis(milliseconds: u64) -> Self {
+        Self(Duration::from_millis(milliseconds))
+    }
 
     pub(super) const fn secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -207,6 +215,45 @@ impl JsonSchema for Hidden {
     }
 }
 
+impl<'de> Deserialize<'de> for HiddenList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = HiddenList;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text in quotes or a list of such")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<HiddenList, E> {
+                Ok(HiddenList(text.split(',').map(|text| Secret::new(text.trim().to_owned())).collect()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<HiddenList, A::Error> {
+                let mut found = Vec::new();
+                while let Some(text) = items.next_element::<String>()? {
+                    found.push(Secret::new(text));
+                }
+                Ok(HiddenList(found))
+            }
+        }
+        deserializer.deserialize_any(Texts)
+    }
+}
+
+impl Serialize for HiddenList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(SET)
+    }
+}
+
+impl JsonSchema for HiddenList {
+    fn schema_name() -> Cow<'static, str> {
+        "Secrets".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let item = json_schema!({ "type": "string", "writeOnly": true });
+        json_schema!({ "type": ["string", "array"], "items": item, "writeOnly": true })
+    }
+}
+
 /// An enum whose variants are words. Not derived: figment would take `mode = 0` for the first variant.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident: $($variant:ident = $word:literal),+) => {
@@ -260,7 +307,11 @@ macro_rules! choice {
 
 choice!(/** `mode` */ Mode: Cache = "cache", Pass = "pass");
 choice!(/** `scope` */ Scope: Auto = "auto", Identity = "identity", Shared = "shared");
-choice!(/** `coalesce` */ Coalesce: Off = "off", Instance = "instance");
+choice!(/** `coalesce` */ Coalesce: Off = "off", Instance = "instance", Cluster = "cluster");
+choice!(/** `tier` */ Tier: Both = "both", Memory = "memory");
+choice!(/** `redis.mode` */ RedisMode: Standalone = "standalone", Cluster = "cluster", Sentinel = "sentinel");
+choice!(/** `redis.cipher` */ Cipher: Aes256Gcm = "aes-256-gcm", ChaCha20Poly1305 = "chacha20-poly1305");
+choice!(/** `redis.compress.algorithm` */ Compression: Zstd = "zstd", Off = "off");
 choice!(/** `upstream.host` */ HostField: Client = "client", Upstream = "upstream");
 choice!(/** `key.body` */ Body: Ignored = "none", Raw = "raw", Json = "json");
 

@@ -405,7 +405,7 @@ mod tests {
     use super::*;
     use crate::proxy::identity::Settings;
     use crate::proxy::plan::Content;
-    use crate::proxy::route::{BodyPart, Coalesce, KeyParts, Mode, UNROUTED};
+    use crate::proxy::route::{BodyPart, Coalesce, KeyParts, Mode, Tiers, UNROUTED};
     use crate::secret::Secret;
     use crate::semantics::Policy;
 
@@ -428,6 +428,7 @@ mod tests {
             },
             scope: Scope::Auto,
             key: KeyParts::default(),
+            tier: Tiers::Both,
             coalesce: Coalesce::Instance,
         }
     }

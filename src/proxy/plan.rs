@@ -338,7 +338,7 @@ mod tests {
     use crate::proxy::identity::Settings;
     use crate::proxy::path::Ambiguity;
     use crate::proxy::query::QueryAmbiguity;
-    use crate::proxy::route::{Coalesce, KeyParts, UNROUTED};
+    use crate::proxy::route::{Coalesce, KeyParts, Tiers, UNROUTED};
     use crate::secret::Secret;
     use crate::semantics::Forward;
     use crate::semantics::Policy;
@@ -358,6 +358,7 @@ mod tests {
             },
             scope: Scope::Auto,
             key: KeyParts::default(),
+            tier: Tiers::Both,
             coalesce: Coalesce::Instance,
         }
     }

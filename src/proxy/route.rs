@@ -33,6 +33,8 @@ pub struct Route {
     pub scope: Scope,
     /// What of a request, beside method, authority and path, tells it from others.
     pub key: KeyParts,
+    /// Where answers are kept.
+    pub tier: Tiers,
     /// Who shares a fetch.
     pub coalesce: Coalesce,
 }
@@ -59,14 +61,26 @@ pub enum Scope {
     Shared,
 }
 
+/// `tier`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tiers {
+    /// In memory and in the shared tier.
+    #[default]
+    Both,
+    /// In memory only.
+    Memory,
+}
+
 /// `coalesce`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Coalesce {
     /// Each request fetches for itself.
     Off,
     /// All requests of this process for one key.
-    #[default]
     Instance,
+    /// All requests for one key to any instance that shares the tier; without one, of this process.
+    #[default]
+    Cluster,
 }
 
 /// `key`
@@ -313,6 +327,7 @@ mod tests {
             },
             scope: Scope::Auto,
             key: KeyParts::default(),
+            tier: Tiers::Both,
             coalesce: Coalesce::Instance,
         }
     }

@@ -197,12 +197,8 @@ fn what_is_not_built_yet_is_refused_by_name() {
         (&["top"], "\"larder top\" is not available yet"),
         (&["top", "--admin", "http://127.0.0.1:1"], "\"larder top\" is not available yet"),
         (
-            &["run", "--upstream", "http://127.0.0.1:1", "--redis", "redis://127.0.0.1"],
-            "--redis is not available yet",
-        ),
-        (
-            &["run", "--upstream", "http://127.0.0.1:1", "--set", "redis.enabled=true"],
-            "\"redis.enabled\" is not available yet",
+            &["run", "--upstream", "http://127.0.0.1:1", "--set", "redis.trust_failover=true"],
+            "\"redis.trust_failover\" is not available yet",
         ),
     ] {
         larder(arguments).assert_refused(2, &[words]);
