@@ -195,6 +195,11 @@ impl Key {
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// A digest that was read back.
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
 }
 
 /// The digest is uniform already: eight bytes of it are a hash.

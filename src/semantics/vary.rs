@@ -38,9 +38,14 @@ impl VaryOn {
                 names.push(HeaderName::from_bytes(member).ok()?);
             }
         }
+        Some(Self::on(names))
+    }
+
+    /// On these fields, whatever their order.
+    pub fn on(mut names: Vec<HeaderName>) -> Self {
         names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         names.dedup();
-        Some(Self(names))
+        Self(names)
     }
 
     /// Whether the response is the same for all requests.
