@@ -106,7 +106,7 @@ fn proxy() -> Arc<Proxy<Origin>> {
         Err(mistakes) => panic!("{mistakes}"),
     };
     let telemetry = larder::app::telemetry(&settings);
-    larder::app::assemble(&settings, Clock::System, telemetry, Origin).unwrap()
+    larder::app::assemble(&settings, Clock::System, telemetry, Origin, None).unwrap()
 }
 
 fn request<'f>(

@@ -14,11 +14,13 @@ use tokio::sync::Semaphore;
 use crate::admin::{self, Admin, EntryQuestion, Readiness};
 use crate::clock::Clock;
 use crate::config::{Loaded, Settings};
+use crate::object::Epoch;
 use crate::proxy::identity::Identity;
 use crate::proxy::route::Routes;
-use crate::proxy::{self, Destination, Peer, Proxy, Snapshot};
+use crate::proxy::{self, Beyond, Destination, Peer, Proxy, Snapshot};
 use crate::server::drain::{self, Drain};
 use crate::server::listener::{self, Shared};
+use crate::shared::Tier;
 use crate::telemetry::Telemetry;
 use crate::upstream::{self, NetConnector};
 
@@ -109,15 +111,16 @@ pub fn build(
     telemetry: Arc<Telemetry>,
 ) -> Result<Arc<Proxy<NetConnector>>, StartError> {
     let connector = upstream::connector(&settings.upstream)?;
-    assemble(settings, clock, telemetry, connector)
+    assemble(settings, clock, telemetry, connector, None)
 }
 
-/// The same with other connections than the network's.
+/// The same with other connections than the network's, and such a tier behind memory, if any.
 pub fn assemble<C: upstream::Connector>(
     settings: &Settings,
     clock: Clock,
     telemetry: Arc<Telemetry>,
     connector: C,
+    tier: Option<Arc<dyn Tier>>,
 ) -> Result<Arc<Proxy<C>>, StartError> {
     let routes = Routes::new(settings.routes.clone(), settings.unrouted.clone())
         .map_err(|_| StartError::Configuration("two routes match the same paths"))?;
@@ -126,6 +129,10 @@ pub fn assemble<C: upstream::Connector>(
     // Not of the same bytes: what is drawn from it is not kept secret.
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| StartError::System(io::Error::other(error.to_string())))?;
+    let mut epoch = [0; 16];
+    getrandom::fill(&mut epoch).map_err(|error| StartError::System(io::Error::other(error.to_string())))?;
+    let beyond = |(tier, settings)| Beyond { tier, settings, epoch: Epoch(epoch) };
+    let shared = tier.zip(settings.redis.clone()).map(beyond);
     let identity = Identity::new(&settings.identity, &random);
     let destination = Destination::new(&settings.upstream)
         .ok_or(StartError::Configuration("upstream.url has no scheme or no host"))?;
@@ -140,6 +147,7 @@ pub fn assemble<C: upstream::Connector>(
         debug: settings.debug,
         client_silence_max: settings.server.limits.body_timeout,
         seed: u64::from_le_bytes(seed),
+        shared,
     }))
 }
 

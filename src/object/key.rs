@@ -5,6 +5,9 @@
 //! keyed with a secret (the configured one, or one drawn when the process started), so that who finds a key can't try
 //! credentials against it. Invariant: what is not a part can't make a difference; what is, always does.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -85,15 +88,21 @@ impl Part {
     }
 }
 
-/// Ready-made starting states of the keyed hash.
+/// Ready-made starting states of the keyed hash. Clones share what is agreed on.
 #[derive(Clone)]
 pub struct KeySecret {
     /// For requests without a credential.
     plain: Hmac<Sha256>,
-    /// For those with one.
-    secret: Hmac<Sha256>,
+    /// For those with one: another once instances have agreed on it.
+    secret: Arc<ArcSwap<Random>>,
     /// Whether the operator configured it, so that digests are the same in every process.
     configured: bool,
+}
+
+/// A secret that nobody configured, and the state that it makes.
+struct Random {
+    bytes: [u8; 32],
+    state: Hmac<Sha256>,
 }
 
 /// Gathers parts.
@@ -108,18 +117,32 @@ pub struct KeyBuilder {
 /// A key without a configured secret: anything fixed will do where no credential is in it.
 const PLAIN: &[u8] = b"larder/1";
 
+fn state(secret: &[u8]) -> Hmac<Sha256> {
+    // HMAC takes a key of any length; the error type exists for other MACs.
+    Hmac::<Sha256>::new_from_slice(secret).unwrap_or_else(|_| unreachable!())
+}
+
 impl KeySecret {
     /// With the operator's secret all keys depend on it. Without one, keys that hold a credential depend on
     /// `random`, which the caller draws once a process.
     pub fn new(configured: Option<&[u8]>, random: &[u8; 32]) -> Self {
-        let state = |secret: &[u8]| {
-            // HMAC takes a key of any length; the error type exists for other MACs.
-            Hmac::<Sha256>::new_from_slice(secret).unwrap_or_else(|_| unreachable!())
-        };
+        let secret = |state| Arc::new(ArcSwap::from_pointee(Random { bytes: *random, state }));
         match configured {
-            Some(secret) => Self { plain: state(secret), secret: state(secret), configured: true },
-            None => Self { plain: state(PLAIN), secret: state(random), configured: false },
+            Some(text) => Self { plain: state(text), secret: secret(state(text)), configured: true },
+            None => Self { plain: state(PLAIN), secret: secret(state(random)), configured: false },
         }
+    }
+
+    /// From now on keys that hold a credential depend on these bytes, unless a secret is configured.
+    pub fn agree_on(&self, bytes: &[u8; 32]) {
+        if !self.configured {
+            self.secret.store(Arc::new(Random { bytes: *bytes, state: state(bytes) }));
+        }
+    }
+
+    /// What they depend on where none is configured.
+    pub fn secret(&self) -> [u8; 32] {
+        self.secret.load().bytes
     }
 
     /// Whether keys with credentials are the same in every process.
@@ -178,7 +201,7 @@ impl KeyBuilder {
 
     /// The key of these parts.
     pub fn finish(self, secret: &KeySecret) -> Key {
-        let mut mac = if self.keyed { secret.secret.clone() } else { secret.plain.clone() };
+        let mut mac = if self.keyed { secret.secret.load().state.clone() } else { secret.plain.clone() };
         mac.update(&self.buffer);
         Key(mac.finalize().into_bytes().into())
     }

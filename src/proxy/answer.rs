@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! hop, target ─▶ plan ─▶ find ─▶ verdict ─┬─ Serve, ServeStale ──────▶ respond::kept
+//!     │          │ │              ▲        ├─ nothing that will do ───▶ look_beyond, and the verdict once more
 //!     │          │ │                      ├─ ServeAndRefresh ────────▶ respond::kept, and refresh behind it
 //!     │          │ │                      ├─ OnlyIfCached ───────────▶ failure (504)
 //!     │          │ │                      └─ Ask ─▶ fetch ─┬─ kept ──▶ respond::arriving
@@ -28,6 +29,7 @@ use super::body::Body;
 use super::buffered::Buffered;
 use super::client::Client;
 use super::failure::Failure;
+use super::lookup::Found;
 use super::plan::{Cacheable, Content, PassReason, Plan, Wanted, plan};
 use super::respond::{self, Account, Trouble};
 use super::route::BodyPart;
@@ -46,6 +48,8 @@ enum First {
     Hit(Outcome, Response<Body>),
     /// All of it, and what is to be fetched behind it.
     Refresh(Response<Body>, Cacheable),
+    /// Nothing before the shared tier was looked into.
+    Beyond(Cacheable),
     /// The upstream must be asked for a head alone.
     Head(Cacheable, Forward),
     /// … for just the range that the client wants.
@@ -123,6 +127,14 @@ impl<C: Connector> Proxy<C> {
                 (Outcome::Stale, response)
             }
             First::Fail(failure) => respond::failed(failure, &account),
+            First::Beyond(cacheable) => {
+                let found = self.look_beyond(&client, &cacheable).await;
+                // The clock has gone on while it was looked for.
+                let now = self.clock.now();
+                let verdict = found.verdict(&client.parts.headers, now);
+                let first = self.judge(&client.parts, cacheable, now, (&found, verdict));
+                Box::pin(self.follow(first, client, sent, account)).await
+            }
             First::Fetch(cacheable, forward) => {
                 let account = Account { forward: Some(forward), ..account };
                 self.fetch(client, cacheable, account).await
@@ -202,13 +214,13 @@ impl<C: Connector> Proxy<C> {
         let (first, key) = match routed.plan {
             Plan::Pass(reason) => (First::Pass(reason.forward(), reason.reason()), None),
             Plan::Read(max_bytes) => (First::Read(max_bytes), None),
-            Plan::Cache(cacheable) => (self.look(parts, cacheable, now), Some(cacheable.key)),
+            Plan::Cache(cacheable) => (self.look((parts, routed.route), cacheable, now), Some(cacheable.key)),
         };
         Said { first, route: routed.route, key, is_read }
     }
 
     /// What can be said of a request with a key.
-    fn look(&self, parts: &Parts, cacheable: Cacheable, now: Timestamp) -> First {
+    fn look(&self, (parts, route): (&Parts, usize), cacheable: Cacheable, now: Timestamp) -> First {
         // RFC 9111, 4.3.2: such conditions "only apply to an origin server".
         if is_writers(parts) || conditional::for_origin(&parts.headers) {
             // RFC 9111, 5.2.1.7: a client that says so gets nothing from the upstream, whatever else it says.
@@ -219,6 +231,20 @@ impl<C: Connector> Proxy<C> {
         }
         let found = self.find(cacheable.key, &parts.headers);
         let verdict = found.verdict(&parts.headers, now);
+        if !verdict.serves() && self.is_worth_a_look((parts, route), &cacheable, (&found, verdict), now) {
+            return First::Beyond(cacheable);
+        }
+        self.judge(parts, cacheable, now, (&found, verdict))
+    }
+
+    /// What can be said of it, now that this was found.
+    fn judge(
+        &self,
+        parts: &Parts,
+        cacheable: Cacheable,
+        now: Timestamp,
+        (found, verdict): (&Found, Verdict),
+    ) -> First {
         let account = Account { key: Some(found.key).filter(|_| self.debug), ..Account::default() };
         let is_head = parts.method == Method::HEAD;
         if let (Verdict::Ask(_), Some(stored)) = (verdict, &found.stored)
@@ -237,6 +263,7 @@ impl<C: Connector> Proxy<C> {
                 }
             }
             (Verdict::Serve, Some(stored)) => {
+                let account = Account { detail: Some(found.tier.word()), ..account };
                 First::Hit(Outcome::Hit, respond::kept(stored, parts, now, &account))
             }
             (Verdict::ServeStale, Some(stored)) => {

@@ -18,8 +18,7 @@ use super::prepare::passing;
 use super::query;
 use super::target::Target;
 use super::wanted::Wanted;
-use crate::invalidation::Ledger;
-use crate::object::{KeyBuilder, Resource, Stamp};
+use crate::object::{Key, KeyBuilder, Resource, Stamp};
 use crate::semantics::freshness::Source;
 use crate::semantics::reference::{self, Resolved};
 use crate::semantics::storable::Times;
@@ -31,23 +30,25 @@ const SAFE: [&str; 8] = ["GET", "HEAD", "OPTIONS", "TRACE", "QUERY", "PROPFIND",
 
 /// A request whose answer nobody has seen yet. If nobody ever does, because the client went away or the upstream broke off, it
 /// may have changed its target all the same: what was kept before is then fetched anew.
-pub(super) struct Unanswered<'p> {
-    ledger: &'p Ledger,
-    resource: Option<Resource>,
+pub(super) struct Unanswered<'p, C> {
+    proxy: &'p Proxy<C>,
+    /// And where it lies in the shared tier.
+    resource: Option<(Resource, Vec<Key>)>,
     before: Stamp,
 }
 
-impl Unanswered<'_> {
+impl<C> Unanswered<'_, C> {
     /// It was answered, or never sent.
     pub(super) fn settled(mut self) {
         self.resource = None;
     }
 }
 
-impl Drop for Unanswered<'_> {
+impl<C> Drop for Unanswered<'_, C> {
     fn drop(&mut self) {
-        if let Some(resource) = self.resource {
-            self.ledger.change(&[resource], self.before);
+        if let Some((resource, bases)) = self.resource.take() {
+            self.proxy.ledger.change(&[resource], self.before);
+            self.proxy.unshare_all(&bases);
         }
     }
 }
@@ -72,11 +73,13 @@ impl<C> Proxy<C> {
     }
 
     /// Watches over a request that may change its target, until its answer is known.
-    pub(super) fn watch(&self, client: &Client, target: &Target<'_>, before: Stamp) -> Unanswered<'_> {
+    pub(super) fn watch(&self, client: &Client, target: &Target<'_>, before: Stamp) -> Unanswered<'_, C> {
         let changes = !client.is_read && !SAFE.contains(&client.parts.method.as_str());
-        let resource =
-            changes.then(|| self.resource(&client.wanted(target, &client.parts.method), client.route));
-        Unanswered { ledger: &self.ledger, resource, before }
+        let resource = changes.then(|| {
+            let wanted = client.wanted(target, &client.parts.method);
+            (self.resource(&wanted, client.route), self.bases(&wanted))
+        });
+        Unanswered { proxy: self, resource, before }
     }
 
     /// Tells the ledger what this answer says was changed. If nothing else changed the target since `before`: the stamp of
@@ -92,7 +95,8 @@ impl<C> Proxy<C> {
             return None;
         }
         let uri = uri(client, target);
-        let changed: Vec<Resource> = reference::invalidated(&uri, response.status(), response.headers())
+        let invalidated = reference::invalidated(&uri, response.status(), response.headers());
+        let changed: Vec<Resource> = invalidated
             .iter()
             .map(|uri| {
                 let route = self.snapshot.routes.find(&uri.path);
@@ -103,7 +107,14 @@ impl<C> Proxy<C> {
         if changed.is_empty() {
             return None;
         }
-        self.ledger.change(&changed, before)
+        let own = self.ledger.change(&changed, before);
+        // Behind the ledger: what is queued to be written there finds the change in it, or is queued before this.
+        for uri in &invalidated {
+            let wanted = client.wanted(target, &Method::GET);
+            let wanted = Wanted { path: &uri.path, query: uri.query.as_deref(), ..wanted };
+            self.unshare_all(&self.bases(&wanted));
+        }
+        own
     }
 }
 

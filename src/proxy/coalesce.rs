@@ -48,6 +48,8 @@ pub enum Landing {
     Kept(Arc<Arrived>),
     /// What was kept is good still.
     Confirmed(Confirmed),
+    /// Another instance has fetched it, and it lies here by now.
+    Found(Arc<Stored>),
     /// It is the beginner's alone. The status is the upstream's.
     NotKept(NotStored, StatusCode),
     /// There is none.
@@ -160,6 +162,11 @@ impl Flights {
         Joined::Began(flight, pilot, portion)
     }
 
+    /// Whether one is under way that may be joined.
+    pub fn has(&self, key: &Key) -> bool {
+        self.lock().get(key).is_some_and(|flight| self.ledger.holds(flight.resource, flight.stamp))
+    }
+
     /// Nobody joins this flight any more: its answer is over while its body still comes. The next one begins another.
     pub fn retire(&self, key: Key, flight: &Arc<Flight>) {
         let mut table = self.lock();
@@ -211,6 +218,12 @@ impl Pilot {
     pub fn confirm(self, confirmed: Confirmed) {
         self.leave();
         self.announce.send_replace(Some(Landing::Confirmed(confirmed)));
+    }
+
+    /// Another instance has fetched it. The flight ends, and nothing is fetched.
+    pub fn found(self, stored: Arc<Stored>) {
+        self.leave();
+        self.announce.send_replace(Some(Landing::Found(stored)));
     }
 
     /// The answer is the beginner's alone. The flight ends.

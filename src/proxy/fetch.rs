@@ -25,7 +25,7 @@ use super::fill::Fetched;
 use super::forward::Purpose;
 use super::job::is_failure;
 use super::keep::Keeping;
-use super::lookup::Found;
+use super::lookup::{Found, Tier};
 use super::plan::Cacheable;
 use super::respond::{self, Account, Trouble, failed, single};
 use super::route::Coalesce;
@@ -111,6 +111,7 @@ impl<C: Connector> Proxy<C> {
             (Landing::Confirmed(confirmed), portion) => {
                 self.joined_confirmed(&flight, &confirmed, client, account, portion.is_some())
             }
+            (Landing::Found(stored), _) => self.joined_found(&flight, &stored, client),
             (landing, Some(mut portion)) => self.begun(&landing, portion.try_recv().ok(), client, account),
             (Landing::Kept(arrived), None) => self.joined(&flight, found.key, &arrived, client, account),
             (Landing::NotKept(why, _), None) => {
@@ -181,6 +182,21 @@ impl<C: Connector> Proxy<C> {
         }
         let outcome = if began { Outcome::Miss } else { Outcome::Collapsed };
         Look::Answered(outcome, self.confirmed_to(confirmed, &client.parts, account))
+    }
+
+    /// For all who waited while another instance's answer was looked for, and is there.
+    fn joined_found(&self, flight: &Flight, stored: &Arc<Stored>, client: &Client) -> Look {
+        let (headers, now) = (&client.parts.headers, self.clock.now());
+        let vary = VaryOn::read(&stored.head.headers).unwrap_or_default();
+        let suits = flight.answers(&vary, headers)
+            && self.ledger.is_live(stored)
+            && verdict(Some(&stored.lifetime), headers, now) == Verdict::Serve;
+        if !suits {
+            self.telemetry.coalescing.parted.add_one();
+            return Look::Again;
+        }
+        let account = Account { detail: Some(Tier::Shared.word()), ..Account::default() };
+        Look::Answered(Outcome::Hit, respond::kept(stored, &client.parts, now, &account))
     }
 
     /// For one who joined: an answer that is being kept, if it is an answer to this request, now.

@@ -101,22 +101,32 @@ impl<C: Connector> Proxy<C> {
             return (base, vary);
         }
         let key = variant_key(&base, &vary, &terms.headers, &self.snapshot.identity);
-        let variants = self.memory.variants(&base, &vary);
+        // Before anybody hears of the answer: who finds it not to be theirs looks here which variant is.
+        self.list((base, key, &vary), &terms.headers, answer);
+        (key, vary)
+    }
+
+    /// Lists a variant of a resource among those that memory holds.
+    pub(super) fn list(
+        &self,
+        (base, key, vary): (Key, Key, &VaryOn),
+        request: &HeaderMap,
+        answer: &HeaderMap,
+    ) {
+        let variants = self.memory.variants(&base, vary);
         let now = self.clock.now();
         // One that is not there at all may be coming in.
         let is_over = |key: &Key| self.entry_at(key).is_some_and(|kept| !kept.lifetime.is_fresh(now));
-        let evicted = variants.admit(key, &terms.headers, answer, self.variants_max, is_over);
-        // Before anybody hears of the answer: who finds it not to be theirs looks here which variant is.
+        let evicted = variants.admit(key, request, answer, self.variants_max, is_over);
         self.memory.put_variants(base, variants);
         if let Some(Evicted { key, splits }) = evicted {
             self.telemetry.memory.variants_evicted.add_one(splits.as_str());
             self.memory.forget(&key);
         }
-        (key, vary)
     }
 
-    /// Keeps an answer, unless a later one is here already.
-    pub(super) fn put(&self, key: Key, stored: Arc<Stored>) {
+    /// Keeps an answer, unless a later one is here already: false.
+    pub(super) fn put(&self, key: Key, stored: Arc<Stored>) -> bool {
         // RFC 9111, 4: "When more than one suitable response is stored, a cache MUST use the most recent one": a long body
         // that was asked for earlier must not take the place of what was asked for later and is here already. But where that is
         // a part of it, nothing is lost; and what is over or dead is in nobody's way.
@@ -128,6 +138,7 @@ impl<C: Connector> Proxy<C> {
         if !has_newer {
             self.memory.put(key, stored);
         }
+        !has_newer
     }
 
     /// All of an answer that is kept.
@@ -161,7 +172,7 @@ impl<C: Connector> Proxy<C> {
 }
 
 /// Whether all bytes of one are in the other, which is whole.
-fn is_part_of(one: &Stored, other: &Stored) -> bool {
+pub(super) fn is_part_of(one: &Stored, other: &Stored) -> bool {
     let is_part = one.part.is_some() && other.part.is_none();
     is_part && validator::are_same_bytes(&one.head.headers, &other.head.headers)
 }

@@ -20,19 +20,30 @@ pub(super) struct Found {
     /// What lies there, fresh or not, unless it was changed since.
     pub stored: Option<Arc<Stored>>,
     /// Other variants are kept, but not this one.
-    other_variants: bool,
+    pub other_variants: bool,
+    /// Which tier gave it.
+    pub tier: Tier,
+}
+
+/// Where an answer was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tier {
+    /// In this process.
+    Memory,
+    /// In the tier that all instances share.
+    Shared,
 }
 
 impl<C> Proxy<C> {
-    /// Looks.
+    /// Looks into memory.
     pub(super) fn find(&self, resource: Key, request: &HeaderMap) -> Found {
         let variants = match self.memory.get(&resource) {
             None => {
-                return Found { key: resource, stored: None, other_variants: false };
+                return Found::in_memory(resource, None);
             }
             Some(Slot::Entry(stored)) => {
                 let stored = Some(stored).filter(|stored| self.ledger.is_live(stored));
-                return Found { key: resource, stored, other_variants: false };
+                return Found::in_memory(resource, stored);
             }
             Some(Slot::Varies(variants)) => variants,
         };
@@ -40,7 +51,7 @@ impl<C> Proxy<C> {
         let in_language = || variants.in_best_language(request).iter().find_map(|key| self.entry_at(key));
         let stored = self.entry_at(&key).or_else(in_language);
         let other_variants = stored.is_none();
-        Found { key, stored, other_variants }
+        Found { other_variants, ..Found::in_memory(key, stored) }
     }
 
     /// The variants of this resource, if it varies.
@@ -51,14 +62,19 @@ impl<C> Proxy<C> {
         }
     }
 
-    /// Forgets what `find` gave for this request, wherever it lies.
+    /// Forgets what `find` gave for this request, wherever it lies, and in every tier.
     pub(super) fn forget(&self, resource: Key, request: &HeaderMap, kept: &Arc<Stored>) {
         let Some(Slot::Varies(variants)) = self.memory.get(&resource) else {
-            return self.memory.remove(&resource, kept);
+            self.memory.remove(&resource, kept);
+            return self.unshare(resource, resource);
         };
-        self.memory.remove(&variant_key(&resource, variants.vary(), request, &self.snapshot.identity), kept);
+        let own = variant_key(&resource, variants.vary(), request, &self.snapshot.identity);
+        self.memory.remove(&own, kept);
+        self.unshare(resource, own);
         for key in variants.in_best_language(request) {
-            self.memory.remove(&key, kept);
+            if self.memory.remove(&key, kept) {
+                self.unshare(resource, key);
+            }
         }
     }
 
@@ -71,7 +87,21 @@ impl<C> Proxy<C> {
     }
 }
 
+impl Tier {
+    /// The word in `Cache-Status` and `/entry`.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Shared => "redis",
+        }
+    }
+}
+
 impl Found {
+    fn in_memory(key: Key, stored: Option<Arc<Stored>>) -> Self {
+        Self { key, stored, other_variants: false, tier: Tier::Memory }
+    }
+
     /// What may be done with it for this request.
     pub(super) fn verdict(&self, request: &HeaderMap, now: Timestamp) -> Verdict {
         let lifetime = self.stored.as_ref().map(|stored| &stored.lifetime);

@@ -2,6 +2,7 @@
 //! are its steps, in the order in which a request meets them.
 
 mod answer;
+mod beyond;
 mod body;
 mod buffered;
 mod change;
@@ -33,6 +34,7 @@ pub mod query;
 mod refresh;
 mod respond;
 pub mod route;
+mod share;
 mod slice;
 pub mod snapshot;
 pub mod target;
@@ -57,6 +59,8 @@ pub use upgrade::Hold;
 
 use crate::clock::Clock;
 use crate::invalidation::Ledger;
+use crate::object::Epoch;
+use crate::shared::{self, Shared, Tier};
 use crate::store::{self, Filling, Memory};
 use crate::telemetry::Telemetry;
 use crate::upstream;
@@ -70,6 +74,8 @@ pub struct Proxy<C> {
     memory: Memory,
     filling: Arc<Filling>,
     ledger: Arc<Ledger>,
+    /// The tier behind memory, where there is one.
+    shared: Option<Arc<Shared>>,
     flights: Arc<Flights>,
     uncacheable: Uncacheable,
     client: upstream::Client<C>,
@@ -107,6 +113,19 @@ pub struct Parts<C> {
     pub client_silence_max: Duration,
     /// Another for each process.
     pub seed: u64,
+    /// The tier behind memory.
+    pub shared: Option<Beyond>,
+}
+
+/// What the tier behind memory is made of.
+#[derive(Debug)]
+pub struct Beyond {
+    /// The tier.
+    pub tier: Arc<dyn Tier>,
+    /// What the configuration says of it.
+    pub settings: shared::Settings,
+    /// Another for each process: of its record of changes.
+    pub epoch: Epoch,
 }
 
 /// Draws numbers that no two processes draw alike: how much of a route's jitter a lifetime gets, and what tells bodies apart.
@@ -119,7 +138,21 @@ impl<C> Proxy<C> {
     pub fn new(parts: Parts<C>) -> Arc<Self> {
         let telemetry = &parts.telemetry;
         let ledger = Arc::new(Ledger::new(Arc::clone(telemetry)));
+        let shared = parts.shared.map(|beyond| {
+            let ledger = Arc::clone(&ledger);
+            Shared::new(shared::Parts {
+                tier: beyond.tier,
+                settings: beyond.settings,
+                epoch: beyond.epoch,
+                is_live: Box::new(move |stored| ledger.is_live(stored)),
+                secret: parts.snapshot.identity.secret().clone(),
+                routes: parts.snapshot.routes.unrouted_index(),
+                clock: parts.clock,
+                telemetry: Arc::clone(telemetry),
+            })
+        });
         Arc::new(Self {
+            shared,
             memory: Memory::new(&parts.memory, Arc::clone(telemetry)),
             filling: Filling::new(parts.memory.max_filling_bytes, Arc::clone(telemetry)),
             flights: Flights::new(Arc::clone(telemetry), Arc::clone(&ledger)),
@@ -137,6 +170,14 @@ impl<C> Proxy<C> {
             debug: parts.debug,
             client_silence_max: parts.client_silence_max,
         })
+    }
+
+    /// Writes behind the clients' backs to the tier behind memory, as long as the process lives; nothing, where there is none.
+    pub async fn keep_sharing(self: Arc<Self>) {
+        if let Some(shared) = self.shared.clone() {
+            drop(self);
+            shared.run().await;
+        }
     }
 
     /// What requests see.

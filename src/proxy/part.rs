@@ -21,7 +21,8 @@ use super::keep::{Around, Keeping};
 use super::plan::Cacheable;
 use super::prepare::{add_date, compact, prepare};
 use super::respond::{Account, Trouble, failed, single};
-use crate::object::{Head, Key, Stored};
+use super::share::{New, Shelf};
+use crate::object::{Head, Stored};
 use crate::semantics::range::{ContentRange, combine};
 use crate::semantics::{validation, validator};
 use crate::telemetry::Outcome;
@@ -117,10 +118,12 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// Keeps a part, together with what is kept already of the same representation.
-    pub(super) fn put_part(&self, key: Key, new: Stored, facts: Facts) {
+    pub(super) fn put_part(&self, place: Shelf, new: Stored, facts: Facts) {
+        let key = place.1;
         let now = facts.times.answered_at;
         let Some(old) = self.entry_at(&key) else {
-            return self.put(key, Arc::new(new));
+            self.put(key, Arc::new(new));
+            return;
         };
         // A few bytes must not take the place of the whole, unless they say that it is another by now.
         let is_other = validator::differ(&old.head.headers, &new.head.headers);
@@ -131,7 +134,10 @@ impl<C: Connector> Proxy<C> {
         }
         let same = validator::are_same_bytes(&old.head.headers, &new.head.headers);
         let joined = Some(&old).filter(|_| same).and_then(|old| self.joined_parts(old, &new, facts));
-        self.put(key, Arc::new(joined.unwrap_or(new)));
+        let stored = Arc::new(joined.unwrap_or(new));
+        if self.put(key, Arc::clone(&stored)) && stored.part.is_none() {
+            self.share(facts.route, place, &stored, New::Whole);
+        }
     }
 
     /// Both parts as one, or as the whole, if they touch.

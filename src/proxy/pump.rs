@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use super::Proxy;
 use super::coalesce::{Arrived, Pilot};
 use super::keep::Keeping;
+use super::share::New;
 use super::tee::{CHUNK_BYTES, Tee};
 use crate::object::Key;
 use crate::semantics::NotStored;
@@ -72,10 +73,14 @@ impl<C: Connector> Proxy<C> {
         let whole = matches!(end, Ok(None)) && keeps;
         if whole {
             let stored = self.stored(&arrived.head, tee.whole(), arrived.part, arrived.lifetime, facts);
+            let place = (base, key, Arc::clone(&arrived.vary));
             if stored.part.is_some() {
-                self.put_part(key, stored, facts);
+                self.put_part(place, stored, facts);
             } else {
-                self.put(key, Arc::new(stored));
+                let stored = Arc::new(stored);
+                if self.put(key, Arc::clone(&stored)) {
+                    self.share(facts.route, place, &stored, New::Whole);
+                }
                 self.uncacheable.forget(&base);
             }
         } else if keeps {

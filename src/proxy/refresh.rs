@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use super::Proxy;
+use super::beyond::Asking;
 use super::client::Client;
-use super::coalesce::Joined;
+use super::coalesce::{Joined, Pilot};
 use super::forward::Purpose;
+use super::job::Job;
+use super::lookup::{Found, Tier};
 use super::plan::Cacheable;
 use crate::object::Stored;
 use crate::semantics::{RequestDirectives, Verdict};
@@ -37,7 +42,24 @@ impl<C: Connector> Proxy<C> {
             self.flights.join(found.key, job.terms.resource, &headers, is_here)
         {
             self.telemetry.validation.refreshes.add_one();
-            tokio::spawn(Arc::clone(self).fly(job, pilot));
+            match self.shared_by(client.route).and_then(|_| self.asking(client, cacheable)) {
+                Some(asking) => tokio::spawn(Arc::clone(self).refresh_beyond(asking, job, pilot)),
+                None => tokio::spawn(Arc::clone(self).fly(job, pilot)),
+            };
+        }
+    }
+
+    /// The task of a refresh: another instance may have made it already.
+    async fn refresh_beyond(self: Arc<Self>, asking: Asking, job: Job, pilot: Pilot) {
+        let found = self.find_beyond(&asking).await;
+        let is_fresh = |found: &Found| {
+            // For anybody: what this client would take says nothing of those who wait.
+            let verdict = found.verdict(&HeaderMap::new(), self.clock.now());
+            found.tier == Tier::Shared && verdict == Verdict::Serve
+        };
+        match found.filter(is_fresh).and_then(|found| found.stored) {
+            Some(stored) => pilot.found(stored),
+            None => self.fly(job, pilot).await,
         }
     }
 }

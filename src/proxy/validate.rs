@@ -10,6 +10,7 @@ use super::coalesce::Confirmed;
 use super::fill::{Exchange, Fetched};
 use super::job::{Facts, Terms};
 use super::prepare::{add_date, compact, prepare, without};
+use super::share::New;
 use crate::object::{Head, Stored};
 use crate::semantics::freshness::initial_age;
 use crate::semantics::{Lifetime, NotStored, validation};
@@ -64,10 +65,12 @@ impl<C: Connector> Proxy<C> {
         let stored = Arc::new(Stored { body_id: kept.body_id, ..stored });
         let base = terms.cacheable.key;
         match decided {
-            Ok((_, (key, _))) => {
+            Ok((_, (key, vary))) => {
                 // What took its place meanwhile is newer than the question.
-                if self.entry_at(&key).is_none_or(|now_there| Arc::ptr_eq(&now_there, kept)) {
-                    self.put(key, Arc::clone(&stored));
+                if self.entry_at(&key).is_none_or(|now_there| Arc::ptr_eq(&now_there, kept))
+                    && self.put(key, Arc::clone(&stored))
+                {
+                    self.share(terms.route, (base, key, vary), &stored, New::Head);
                 }
                 self.uncacheable.forget(&base);
                 (stored, Ok(()))

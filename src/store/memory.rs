@@ -97,10 +97,12 @@ impl Memory {
     }
 
     /// Forgets this answer, if it is still the one.
-    pub fn remove(&self, key: &Key, stored: &Arc<Stored>) {
-        if matches!(self.get(key), Some(Slot::Entry(kept)) if Arc::ptr_eq(&kept, stored)) {
+    pub fn remove(&self, key: &Key, stored: &Arc<Stored>) -> bool {
+        let is_it = matches!(self.get(key), Some(Slot::Entry(kept)) if Arc::ptr_eq(&kept, stored));
+        if is_it {
             self.cache.invalidate(key);
         }
+        is_it
     }
 
     /// Says that answers under this key vary so; which variants there are is forgotten if they varied otherwise.

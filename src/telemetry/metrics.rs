@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::number::{CountByName, Counter, Gauge, Histogram};
+use super::shared::SharedMetrics;
 use crate::semantics::NotStored;
 
 /// All that one process counts.
@@ -16,6 +17,8 @@ pub struct Telemetry {
     pub upstream: UpstreamMetrics,
     /// L1.
     pub memory: MemoryMetrics,
+    /// L2.
+    pub shared: SharedMetrics,
     /// One fetch for many.
     pub coalescing: CoalescingMetrics,
     /// Asking whether what is kept is still good.

@@ -8,6 +8,7 @@ pub mod exposition;
 pub mod log;
 pub mod metrics;
 pub mod number;
+pub mod shared;
 pub mod stats;
 
 pub use metrics::{Outcome, RouteMetrics, Telemetry};

@@ -12,6 +12,7 @@
 mod body;
 mod client;
 mod origin;
+mod tier;
 mod world;
 
 mod bodies;
@@ -29,6 +30,11 @@ mod rests;
 mod revalidation;
 mod scenario;
 mod scenarios;
+mod sharing;
+mod sharing_changes;
+mod sharing_outage;
+mod sharing_safely;
+mod sharing_variants;
 mod streaming;
 mod upgrade;
 mod waiting;

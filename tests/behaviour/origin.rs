@@ -183,7 +183,8 @@ impl Gate {
         self.places.add_permits(1);
     }
 
-    async fn pass(&self) {
+    /// Waits until it lets through.
+    pub(crate) async fn pass(&self) {
         struct Leaves<'g>(&'g AtomicUsize);
         impl Drop for Leaves<'_> {
             fn drop(&mut self) {

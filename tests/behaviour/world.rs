@@ -10,12 +10,15 @@ use larder::config::{self, Settings, Sources};
 use larder::proxy::{Hold, Peer, Proxy};
 use larder::server::drain::{self, Drain, Drainer};
 use larder::server::{self, Ended};
+use larder::shared::Tier;
 use larder::telemetry::Telemetry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::client::{Answer, Ask, Client, Opened, Transport, Waiting, get};
 use crate::origin::{Origin, PIPE_BYTES};
+use crate::tier::FakeTier;
 
 /// A proxy with a configuration of its own, and the origin behind it.
 pub(crate) struct World {
@@ -29,6 +32,8 @@ pub(crate) struct World {
     peer: IpAddr,
     drain: Drain,
     drainer: Option<Drainer>,
+    /// What works behind the clients' backs; with the world it ends.
+    writer: AbortHandle,
 }
 
 /// How a connection's serving ended, once it has.
@@ -60,14 +65,43 @@ impl World {
 
     /// With clients that speak so.
     pub(crate) fn over(transport: Transport, config: &str) -> Self {
-        let settings = settings(config);
+        Self::assembled(transport, config, Clock::simulated(), None)
+    }
+
+    /// With a tier behind memory, which other worlds may share. The clocks of all of them go alike.
+    pub(crate) async fn sharing(tier: &FakeTier, config: &str) -> Self {
+        Self::sharing_over(Transport::Http1, tier, config, 0).await
+    }
+
+    /// … and a clock that is ahead of the others by so many seconds.
+    pub(crate) async fn sharing_over(
+        transport: Transport,
+        tier: &FakeTier,
+        config: &str,
+        ahead_seconds: i64,
+    ) -> Self {
+        let started = tier.started();
+        let Clock::Simulated { epoch, .. } = Clock::simulated() else { panic!("it runs by itself") };
+        let seconds = Duration::from_secs(ahead_seconds.unsigned_abs());
+        let epoch = if ahead_seconds < 0 { epoch.minus(seconds) } else { epoch.plus(seconds) };
+        let clock = Clock::Simulated { epoch, started };
+        let world = Self::assembled(transport, config, clock, Some(tier));
+        // It agrees with the others on what they call things.
+        settle().await;
+        world
+    }
+
+    fn assembled(transport: Transport, config: &str, clock: Clock, tier: Option<&FakeTier>) -> Self {
+        let settings = settings(config, tier.is_some());
         let telemetry = larder::app::telemetry(&settings);
         let origin = Origin::new();
-        let (clock, counts) = (Clock::simulated(), Arc::clone(&telemetry));
-        let proxy = larder::app::assemble(&settings, clock, counts, origin.clone()).unwrap();
+        let counts = Arc::clone(&telemetry);
+        let dyn_tier = tier.map(|tier| Arc::new(tier.clone()) as Arc<dyn Tier>);
+        let proxy = larder::app::assemble(&settings, clock, counts, origin.clone(), dyn_tier).unwrap();
+        let writer = tokio::spawn(Arc::clone(&proxy).keep_sharing()).abort_handle();
         let (drainer, drain) = drain::pair();
         let drainer = Some(drainer);
-        Self { origin, telemetry, proxy, settings, transport, peer: CLIENT, drain, drainer }
+        Self { origin, telemetry, proxy, settings, transport, peer: CLIENT, drain, drainer, writer }
     }
 
     /// With clients from there.
@@ -151,6 +185,7 @@ impl World {
 /// A request that nobody had scripted is a failure, also where the test does not look.
 impl Drop for World {
     fn drop(&mut self) {
+        self.writer.abort();
         let unexpected = self.origin.unexpected();
         assert!(
             unexpected.is_empty() || std::thread::panicking(),
@@ -160,7 +195,7 @@ impl Drop for World {
 }
 
 /// What this configuration means. The upstream is the scripted one, and lifetimes are not shortened, unless it says otherwise.
-fn settings(config: &str) -> Settings {
+fn settings(config: &str, shares: bool) -> Settings {
     let said = |line: &str| config.lines().any(|each| each.trim_start().starts_with(line));
     let mut flags = Vec::new();
     if !said("upstream.url =") {
@@ -168,6 +203,9 @@ fn settings(config: &str) -> Settings {
     }
     if !said("jitter =") {
         flags.push(("defaults.jitter".to_owned(), "0%".to_owned()));
+    }
+    if shares {
+        flags.push(("redis.url".to_owned(), "redis://nobody.test".to_owned()));
     }
     let sources = Sources { flags, ..Sources::default() };
     match config::load_text(Path::new("test.toml"), config, &sources) {

@@ -1,0 +1,215 @@
+//! The second look: into the tier that all instances share, where memory has nothing that will do.
+//!
+//! ```text
+//! find ─ nothing that will do ─▶ read, one for a herd ─┬─ an answer ▶ memory ─▶ the same verdict as over what memory gave
+//!                                                      └─ nothing, or trouble ▶ as without it
+//! ```
+//!
+//! What is found there is not believed to be good: it is held against this instance's ledger, against what memory has, and then
+//! judged like anything else. The read is a task of its own, so that no client's leaving takes it from the others. It puts what
+//! it found into memory before it leaves the table of reads: who comes then finds the one or the other. Who waited is given
+//! what was read even where memory would not take it.
+
+use std::sync::Arc;
+
+use http::header::RANGE;
+use http::request::Parts;
+use http::{HeaderMap, Method};
+
+use super::Proxy;
+use super::client::Client;
+use super::keep::is_part_of;
+use super::lookup::{Found, Tier};
+use super::plan::{Cacheable, variant_key};
+use crate::clock::Timestamp;
+use crate::object::{Key, Resource};
+use crate::semantics::verdict::serves_on_error;
+use crate::semantics::{Forward, RequestDirectives, Verdict};
+use crate::shared::{Frame, Question, Seen, Shared, Sight};
+use crate::upstream::Connector;
+
+/// What is asked for, as the second look must know it. It has no `Debug`, for it may hold credentials.
+#[derive(Clone)]
+pub(super) struct Asking {
+    /// The key of the resource.
+    pub base: Key,
+    /// The request.
+    pub headers: Arc<HeaderMap>,
+    /// The route's place in the snapshot.
+    pub route: usize,
+    /// What it is for.
+    pub resource: Resource,
+}
+
+/// The resource's own name, and the variant's that the first look has told of.
+const LOOKS_MAX: usize = 2;
+
+impl<C: Connector> Proxy<C> {
+    /// Whether another instance may have what this request can be given, where memory's verdict was this.
+    pub(super) fn is_worth_a_look(
+        &self,
+        (parts, route): (&Parts, usize),
+        cacheable: &Cacheable,
+        (found, verdict): (&Found, Verdict),
+        now: Timestamp,
+    ) -> bool {
+        if self.shared_by(route).is_none() || !may_be_elsewhere(found, verdict) {
+            return false;
+        }
+        let headers = &parts.headers;
+        if let Some(stored) = &found.stored {
+            // Others don't have either what must be asked about each time. And what the upstream failed to say anything of a
+            // moment ago may be used as it is.
+            let is_told = stored.is_asked_in_vain(now) && serves_on_error(&stored.lifetime, headers, now);
+            if stored.lifetime.must_ask || is_told {
+                return false;
+            }
+        }
+        // A client that wants its own answer is not given one that another instance asked for.
+        let asked = RequestDirectives::read(headers);
+        if asked.no_cache || asked.no_store || asked.max_age.is_some_and(|oldest| oldest.is_zero()) {
+            return false;
+        }
+        // What comes of a fetch under way is newer than whatever lies there.
+        let joins = parts.method != Method::HEAD && !headers.contains_key(RANGE) && !asked.only_if_cached;
+        let is_coming = joins && self.flights.has(&found.key);
+        !is_coming && !self.remembers(cacheable, headers)
+    }
+
+    /// Looks, and says what there is now: in the shared tier, or else in memory.
+    pub(super) async fn look_beyond(self: &Arc<Self>, client: &Client, cacheable: &Cacheable) -> Found {
+        let headers = &client.parts.headers;
+        let found = match self.asking(client, cacheable) {
+            Some(asking) => self.find_beyond(&asking).await,
+            None => None,
+        };
+        found.unwrap_or_else(|| self.find(cacheable.key, headers))
+    }
+
+    pub(super) fn asking(&self, client: &Client, cacheable: &Cacheable) -> Option<Asking> {
+        let target = client.target(&self.trusted_proxies).ok()?;
+        let resource = self.resource(&client.wanted(&target, &client.parts.method), client.route);
+        let headers = Arc::new(client.parts.headers.clone());
+        Some(Asking { base: cacheable.key, headers, route: client.route, resource })
+    }
+
+    /// None: nothing there that memory has not.
+    pub(super) async fn find_beyond(self: &Arc<Self>, asking: &Asking) -> Option<Found> {
+        let shared = self.shared_by(asking.route)?;
+        let mut variant = self.variant_beyond(shared, asking);
+        let mut other_variants = false;
+        for _ in 0..LOOKS_MAX {
+            let question = self.question(asking, variant);
+            let (place, read) = shared.join(&question);
+            if let Some(read) = read {
+                let (proxy, shared, asking) = (Arc::clone(self), Arc::clone(shared), asking.clone());
+                // If the process ends, nobody waits for it any more.
+                tokio::spawn(async move {
+                    let sight = Arc::new(shared.read(&question).await);
+                    if let Seen::Here(frame) = proxy.seen(&sight, &asking) {
+                        proxy.promote(&asking, &frame);
+                    }
+                    read.saw(sight);
+                });
+            }
+            let sight = place.sight().await;
+            match self.seen(&sight, asking) {
+                Seen::Here(frame) => {
+                    let promoted = self.promote(asking, &frame);
+                    self.count_look(promoted.is_some());
+                    return promoted;
+                }
+                Seen::Elsewhere(key) if variant != Some(key) => {
+                    variant = Some(key);
+                    other_variants = true;
+                }
+                Seen::Elsewhere(_) => {
+                    other_variants = true;
+                    break;
+                }
+                Seen::Nothing => break,
+            }
+        }
+        self.count_look(false);
+        let found = self.find(asking.base, &asking.headers);
+        Some(Found {
+            other_variants: found.stored.is_none() && (found.other_variants || other_variants),
+            ..found
+        })
+    }
+
+    /// What is to be looked for.
+    pub(super) fn question(&self, asking: &Asking, variant: Option<Key>) -> Question {
+        Question {
+            base: asking.base,
+            variant,
+            rules: self.snapshot.rules(asking.route),
+            route: Arc::clone(&self.snapshot.routes.get(asking.route).name),
+            route_index: asking.route,
+            resource: asking.resource,
+        }
+    }
+
+    /// The variant that the request selects, as far as is known what the resource varies on: asked for along with the base, a
+    /// hit takes one round trip.
+    pub(super) fn variant_beyond(&self, shared: &Shared, asking: &Asking) -> Option<Key> {
+        let known = self.variants_of(&asking.base).map(|variants| variants.vary().clone());
+        let vary = known.map(Arc::new).or_else(|| shared.vary(&asking.base, asking.route))?;
+        (!vary.is_empty()).then(|| variant_key(&asking.base, &vary, &asking.headers, &self.snapshot.identity))
+    }
+
+    /// What was read, to this request.
+    pub(super) fn seen(&self, sight: &Sight, asking: &Asking) -> Seen {
+        let seen = sight.of(&asking.base, |vary| {
+            variant_key(&asking.base, vary, &asking.headers, &self.snapshot.identity)
+        });
+        match seen {
+            // It may have been changed since it was read; and what memory knows the resource to vary on was learnt here.
+            Seen::Here(frame)
+                if !self.ledger.is_live(&frame.stored)
+                    || self.variants_of(&asking.base).is_some_and(|all| *all.vary() != *frame.vary) =>
+            {
+                Seen::Nothing
+            }
+            seen => seen,
+        }
+    }
+
+    /// Keeps in memory what was found there, unless memory has one as new. None: it has.
+    ///
+    /// Its times and its stamp stay what they were: it is no younger for having come here, and lives no longer. If a change
+    /// comes between the look at the ledger and the putting, the entry lies in memory with the stamp it had, and is dead.
+    fn promote(&self, asking: &Asking, frame: &Frame) -> Option<Found> {
+        let Frame { key, vary, stored } = frame;
+        let is_newer_or_same = |kept: &Key| {
+            self.entry_at(kept).is_some_and(|kept| {
+                let is_later = kept.requested_at >= stored.requested_at && !is_part_of(&kept, stored);
+                is_later && !Arc::ptr_eq(&kept, stored)
+            })
+        };
+        if is_newer_or_same(key) || is_newer_or_same(&asking.base) {
+            return None;
+        }
+        if !self.entry_at(key).is_some_and(|kept| Arc::ptr_eq(&kept, stored)) {
+            if !vary.is_empty() {
+                self.list((asking.base, *key, vary), &asking.headers, &stored.head.headers);
+            }
+            self.memory.put(*key, Arc::clone(stored));
+        }
+        Some(Found { key: *key, stored: Some(Arc::clone(stored)), other_variants: false, tier: Tier::Shared })
+    }
+
+    fn count_look(&self, is_hit: bool) {
+        let counts = &self.telemetry.shared;
+        if is_hit { &counts.hits } else { &counts.misses }.add_one();
+    }
+}
+
+/// Whether memory lacks what another instance may have.
+fn may_be_elsewhere(found: &Found, verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Ask(Forward::UriMiss | Forward::VaryMiss | Forward::Stale) => true,
+        Verdict::OnlyIfCached => found.stored.as_ref().is_none_or(|stored| stored.part.is_none()),
+        _ => false,
+    }
+}

@@ -1,0 +1,95 @@
+//! What is kept here, for the other instances: given to the shared tier, or taken from it, behind the client's back.
+//!
+//! Only what memory was given goes there, only by routes that say so, and only whole answers that anybody with the same key may
+//! be given without asking (`Shared::keep` sees to that).
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, Method};
+
+use super::Proxy;
+use super::plan::{Plan, plan};
+use super::route::Tiers;
+use super::wanted::Wanted;
+use crate::object::{Key, Stored};
+use crate::semantics::vary::VaryOn;
+use crate::shared::{Entry, Shared};
+
+/// Where an answer lies: the key of its resource, its own, and what it varies on.
+pub(super) type Shelf = (Key, Key, Arc<VaryOn>);
+
+/// What is new of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum New {
+    /// All of it.
+    Whole,
+    /// Its head: the body may lie there already.
+    Head,
+}
+
+impl<C> Proxy<C> {
+    /// The shared tier, if this route's answers go there.
+    pub(super) fn shared_by(&self, route: usize) -> Option<&Arc<Shared>> {
+        let shared = self.shared.as_ref()?;
+        (self.snapshot.routes.get(route).tier == Tiers::Both && shared.is_ready()).then_some(shared)
+    }
+
+    /// Gives what has just been kept in memory to the other instances.
+    pub(super) fn share(&self, route: usize, (base, key, vary): Shelf, stored: &Arc<Stored>, new: New) {
+        let Some(shared) = self.shared_by(route) else {
+            return;
+        };
+        let entry = Entry {
+            base,
+            key,
+            vary,
+            rules: self.snapshot.rules(route),
+            stored: Arc::clone(stored),
+            is_update: new == New::Head,
+            told: None,
+        };
+        shared.keep(route, entry);
+    }
+
+    /// Takes back what may lie there: it is not what the upstream would say any more.
+    pub(super) fn unshare(&self, base: Key, key: Key) {
+        if let Some(shared) = &self.shared {
+            shared.forget(base, key);
+        }
+    }
+
+    /// Where what a request may have changed lies in the shared tier, as far as can be known without looking: as the one who
+    /// asked would have it, and as one without a credential would. Other instances find the rest when they learn of the change.
+    pub(super) fn bases(&self, wanted: &Wanted<'_>) -> Vec<Key> {
+        if self.shared.is_none() {
+            return Vec::new();
+        }
+        let identity = &self.snapshot.identity;
+        let is_credential = |name: &http::HeaderName| identity.guards_header(name);
+        let anonymous: HeaderMap = wanted
+            .headers
+            .iter()
+            .filter(|(name, _)| ![AUTHORIZATION, COOKIE].contains(*name) && !is_credential(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let key = |headers: &HeaderMap| {
+            let wanted = Wanted { method: &Method::GET, headers, ..*wanted };
+            let routed = plan(&wanted, &self.snapshot.routes, identity);
+            let Plan::Cache(cacheable) = routed.plan else { return None };
+            self.shared_by(routed.route).map(|_| cacheable.key)
+        };
+        let mut keys: Vec<Key> = [wanted.headers, &anonymous].into_iter().filter_map(key).collect();
+        keys.dedup();
+        keys
+    }
+
+    /// Takes back all that lies under the own names of these resources.
+    pub(super) fn unshare_all(&self, bases: &[Key]) {
+        if let Some(shared) = &self.shared {
+            for base in bases {
+                shared.forget_base(*base);
+            }
+        }
+    }
+}

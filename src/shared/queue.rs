@@ -1,0 +1,157 @@
+//! What is to be written to the shared tier: after the client was answered, in the order in which it was said.
+//!
+//! The queue is bounded by bytes. One that is full turns away what comes, and counts it: a write that is lost costs another
+//! instance a fetch, and a removal that is lost nothing here, where the ledger holds. What is being written takes up its room
+//! until it is.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::tier::Name;
+use crate::object::{Key, Stored};
+use crate::semantics::VaryOn;
+use crate::telemetry::Telemetry;
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Order {
+    /// An answer is to be kept.
+    Keep(Entry),
+    /// What lies under these names of this resource is to be forgotten.
+    Remove(Key, Vec<Name>),
+}
+
+/// An answer on its way to the other instances.
+#[derive(Debug)]
+pub struct Entry {
+    /// The key of its resource.
+    pub base: Key,
+    /// What it is kept under: that, or the key of its variant.
+    pub key: Key,
+    /// What it varies on.
+    pub vary: Arc<VaryOn>,
+    /// A digest of all that decided that it may be kept, and for whom.
+    pub rules: u64,
+    /// The answer.
+    pub stored: Arc<Stored>,
+    /// Its body was kept before: only its head is new.
+    pub is_update: bool,
+    /// Is told whether it lies in the tier. Dropped if it never will.
+    pub told: Option<oneshot::Sender<bool>>,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Queue {
+    waiting: Mutex<Waiting>,
+    more: Notify,
+    max_bytes: u64,
+    telemetry: Arc<Telemetry>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    orders: VecDeque<Order>,
+    /// Of those, and of those that are being carried out.
+    bytes: u64,
+}
+
+/// Orders that may be carried out at once: no two of one resource.
+#[derive(Debug)]
+pub struct Batch<'q> {
+    /// In their order.
+    pub orders: Vec<Order>,
+    bytes: u64,
+    queue: &'q Queue,
+}
+
+/// What an order costs beside the answer that it holds.
+const ORDER_BYTES: u64 = 256;
+
+impl Queue {
+    /// With room for so much.
+    pub fn new(max_bytes: u64, telemetry: Arc<Telemetry>) -> Self {
+        Self { waiting: Mutex::default(), more: Notify::new(), max_bytes, telemetry }
+    }
+
+    /// Puts it last. False: there is no room.
+    pub fn push(&self, order: Order) -> bool {
+        let bytes = order.weight();
+        let mut waiting = self.lock();
+        if waiting.bytes.saturating_add(bytes) > self.max_bytes {
+            drop(waiting);
+            self.telemetry.shared.dropped.add_one();
+            return false;
+        }
+        waiting.bytes += bytes;
+        waiting.orders.push_back(order);
+        self.report(&waiting);
+        drop(waiting);
+        self.more.notify_one();
+        true
+    }
+
+    /// Waits for orders, and takes as many as may be carried out at once. It stops before the second of one resource: the
+    /// first may take two round trips, and the second must not overtake it. If the future is dropped, nothing is taken.
+    pub async fn next(&self, orders_max: usize) -> Batch<'_> {
+        loop {
+            let batch = self.take(orders_max);
+            if !batch.orders.is_empty() {
+                return batch;
+            }
+            // One that was pushed since has left its permit.
+            self.more.notified().await;
+        }
+    }
+
+    fn take(&self, orders_max: usize) -> Batch<'_> {
+        let mut batch = Batch { orders: Vec::new(), bytes: 0, queue: self };
+        let mut waiting = self.lock();
+        while batch.orders.len() < orders_max {
+            let is_under_way = |order: &Order| batch.orders.iter().any(|other| other.base() == order.base());
+            if waiting.orders.front().is_some_and(is_under_way) {
+                break;
+            }
+            let Some(order) = waiting.orders.pop_front() else { break };
+            batch.bytes += order.weight();
+            batch.orders.push(order);
+        }
+        batch
+    }
+
+    fn report(&self, waiting: &Waiting) {
+        self.telemetry.shared.queued_bytes.set(i64::try_from(waiting.bytes).unwrap_or(i64::MAX));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Order {
+    fn base(&self) -> &Key {
+        match self {
+            Self::Keep(entry) => &entry.base,
+            Self::Remove(base, _) => base,
+        }
+    }
+
+    fn weight(&self) -> u64 {
+        let held = match self {
+            Self::Keep(entry) => entry.stored.weight() as u64,
+            Self::Remove(..) => 0,
+        };
+        ORDER_BYTES + held
+    }
+}
+
+/// Gives the room back.
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.lock();
+        waiting.bytes = waiting.bytes.saturating_sub(self.bytes);
+        self.queue.report(&waiting);
+    }
+}

@@ -1,0 +1,183 @@
+//! The writer: one task that carries out what is queued, and what may be queued at all.
+//!
+//! Nobody waits for it. Before an answer is written it is held against the record of changes once more. Between that look
+//! and the write a change may come; the removal that such a change queues is carried out after this write, since no two orders
+//! of one resource are under way at once; and this instance would not use what it wrote even if the removal were lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::bases::Primary;
+use super::queue::{Entry, Order};
+use super::second::Shared;
+use super::tier::{Name, TierError};
+use crate::clock::Timestamp;
+use crate::object::wire::Envelope;
+use crate::object::{Key, Position, Stored};
+use crate::semantics::validation::has_validator;
+
+/// Orders that are carried out at once: as many round trips share one wait.
+const AT_ONCE_MAX: usize = 32;
+/// Past its end, an entry with a validator can be asked about; as long as it was good, but no longer than this.
+const ASKED_ABOUT_FOR: Duration = Duration::from_secs(3600);
+
+impl Shared {
+    /// Queues an answer, if it is one that others may be given as it is, and remembers what its route varies on.
+    pub fn keep(&self, route: usize, entry: Entry) {
+        if !self.is_ready() {
+            return;
+        }
+        if !entry.vary.is_empty() {
+            self.bases.varied(route, &entry.vary);
+        }
+        let stored = &entry.stored;
+        if stored.part.is_some() {
+            return;
+        }
+        if stored.lifetime.can_be_shared() && stored.body.len() as u64 <= self.max_object_bytes {
+            self.queue.push(Order::Keep(entry));
+        } else {
+            // It has taken the place of what may lie there.
+            self.forget(entry.base, entry.key);
+        }
+    }
+
+    /// Queues that what lies there of this key is forgotten: under a name of its own, or under that of its resource.
+    pub fn forget(&self, base: Key, key: Key) {
+        let own = Name { base, variant: Some(key).filter(|key| *key != base) };
+        let is_anothers = self.bases.primary(&base).is_some_and(|primary| primary.key != key);
+        let mut names = vec![own];
+        if own.variant.is_some() && !is_anothers {
+            names.push(Name { base, variant: None });
+        }
+        self.remove(base, names);
+    }
+
+    /// Queues that what lies under a resource's own name is forgotten, whatever it is.
+    pub fn forget_base(&self, base: Key) {
+        self.remove(base, vec![Name { base, variant: None }]);
+    }
+
+    fn remove(&self, base: Key, names: Vec<Name>) {
+        if self.is_ready() {
+            self.queue.push(Order::Remove(base, names));
+        }
+    }
+
+    pub(super) async fn write(self: &Arc<Self>) {
+        loop {
+            let mut batch = self.queue.next(AT_ONCE_MAX).await;
+            let mut under_way = JoinSet::new();
+            for order in batch.orders.drain(..) {
+                under_way.spawn(Arc::clone(self).carry_out(order));
+            }
+            while under_way.join_next().await.is_some() {}
+        }
+    }
+
+    async fn carry_out(self: Arc<Self>, order: Order) {
+        match order {
+            Order::Keep(mut entry) => {
+                let told = entry.told.take();
+                let is_kept = self.put(&entry).await;
+                if let Some(told) = told {
+                    // Who asked may have gone.
+                    let _ = told.send(is_kept);
+                }
+            }
+            Order::Remove(_, names) => {
+                if self.tier.remove(names).await.is_ok() {
+                    self.telemetry.shared.removed.add_one();
+                }
+            }
+        }
+    }
+
+    /// Whether it lies in the tier now.
+    async fn put(&self, entry: &Entry) -> bool {
+        let now = self.clock.now();
+        let keep_for = worth_keeping_for(&entry.stored, now);
+        if keep_for.is_zero() || !(self.is_live)(&entry.stored) {
+            return false;
+        }
+        let name = self.name_of(entry, now);
+        let envelope = Envelope {
+            key: entry.key,
+            vary: (*entry.vary).clone(),
+            rules: entry.rules,
+            epoch: self.epoch,
+            position: Position(0, entry.stored.stamp.0),
+            tags: Vec::new(),
+        };
+        if entry.is_update {
+            let head = self.wire.encode_head(&entry.base, &envelope, &entry.stored);
+            if head.is_empty() {
+                return self.lost(UNSEALED);
+            }
+            match self.tier.patch(name, head, keep_for).await {
+                Ok(true) => {
+                    self.telemetry.shared.patched.add_one();
+                    return true;
+                }
+                // Another body lies there, or none: the whole is sent, if it has not been changed while we asked.
+                Ok(false) if (self.is_live)(&entry.stored) => {}
+                Ok(false) => return false,
+                Err(error) => return self.lost(error),
+            }
+        }
+        let frame = self.wire.encode(&entry.base, &envelope, &entry.stored);
+        if frame.is_empty() {
+            return self.lost(UNSEALED);
+        }
+        if let Err(error) = self.tier.put(name, frame, keep_for).await {
+            return self.lost(error);
+        }
+        self.telemetry.shared.written.add_one();
+        if name.variant.is_none() {
+            self.is_primary_now(entry);
+        }
+        true
+    }
+
+    /// The name it is written under: the resource's own, unless another variant that is good still lies there.
+    fn name_of(&self, entry: &Entry, now: Timestamp) -> Name {
+        let is_anothers = |primary: &Primary| {
+            primary.key != entry.key && primary.vary == entry.vary && now < primary.over_at
+        };
+        let taken = self.bases.primary(&entry.base).is_some_and(|primary| is_anothers(&primary));
+        Name { base: entry.base, variant: (taken && entry.key != entry.base).then_some(entry.key) }
+    }
+
+    fn is_primary_now(&self, entry: &Entry) {
+        if entry.vary.is_empty() {
+            return self.bases.forget(&entry.base);
+        }
+        let (vary, over_at) = (Arc::clone(&entry.vary), entry.stored.lifetime.fresh_until);
+        self.bases.learn(entry.base, Primary { key: entry.key, vary, over_at });
+    }
+
+    fn lost(&self, error: TierError) -> bool {
+        self.telemetry.shared.dropped.add_one();
+        tracing::debug!(%error, "an answer was not written to the shared tier");
+        false
+    }
+}
+
+/// Until it is good for nothing.
+fn worth_keeping_for(stored: &Stored, now: Timestamp) -> Duration {
+    let useful_until = stored.lifetime.fresh_until.plus(stored.lifetime.stale.longest());
+    let was_useful_for = useful_until.since(stored.answered_at);
+    let asked_about_for = if has_validator(&stored.head.headers) {
+        was_useful_for.min(ASKED_ABOUT_FOR)
+    } else {
+        Duration::ZERO
+    };
+    useful_until.plus(asked_about_for).since(now).min(KEPT_FOR_MAX)
+}
+
+/// What is to be sealed never goes there otherwise.
+const UNSEALED: TierError = TierError::Refused("no random numbers to seal it with");
+/// A tier need not reckon with more: losing it costs a fetch.
+const KEPT_FOR_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
