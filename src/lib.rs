@@ -10,6 +10,9 @@
 /// What time it is.
 pub mod clock;
 
+/// When to leave alone what fails, and when to try it again.
+pub mod breaker;
+
 /// A text that nothing shows.
 pub mod secret;
 

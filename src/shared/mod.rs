@@ -1,22 +1,33 @@
 //! L2: the tier that all instances share, and that no client ever waits for in vain.
 //!
-//! `tier` is what it must do, in bytes. `second` is what the proxy has of it, in answers: it reads (`reads`: one for a herd;
-//! `sight`: what that gave) and writes behind the client's back (`queue`, `write`), under names that `bases` keeps track of and
-//! with a `secret` that all instances agree on.
+//! `tier` is what it must do, in bytes. `redis` does it: over a `link` for each thread, whose connections `connect` makes and
+//! whose `standing` says when; `hear` listens to what other instances say. `second` is what the proxy has of it, in answers: it
+//! reads (`reads`: one for a herd; `sight`: what that gave) and writes behind the client's back (`queue`, `write`), under names
+//! that `bases` keeps track of and with a `secret` that all instances agree on.
 
 mod address;
 mod bases;
+mod connect;
+mod hear;
+mod link;
+mod names;
 mod queue;
 mod reads;
+pub mod redis;
+mod refusal;
+mod scripts;
 mod second;
 mod secret;
 mod security;
 mod settings;
 mod sight;
+mod standing;
+mod stream;
 mod tier;
 mod write;
 
 pub use address::{Address, Reach};
+pub use connect::BadSettings;
 pub use queue::Entry;
 pub use second::{IsLive, Parts, Question, Shared};
 pub use security::check_client;

@@ -5,7 +5,6 @@
 //! all its samples in one block. Units are seconds and bytes. Reasons for not storing that never happened are left
 //! out; everything else is shown from zero, so that a rate has a beginning.
 
-use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use super::Telemetry;
@@ -13,53 +12,11 @@ use super::metrics::{
     CoalescingMetrics, ConnectionMetrics, MemoryMetrics, Outcome, RouteMetrics, UpstreamMetrics,
     ValidationMetrics,
 };
-use super::number::{Counter, Distribution, Gauge};
+use super::page::{Kind, Page};
+use super::redis;
 
 /// What `Content-Type` says of it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Upper bounds of the histograms' buckets: a hit takes tens of microseconds, an upstream up to its time-out.
-const BOUNDS: [Duration; 19] = [
-    Duration::from_micros(50),
-    Duration::from_micros(100),
-    Duration::from_micros(250),
-    Duration::from_micros(500),
-    Duration::from_millis(1),
-    Duration::from_micros(2500),
-    Duration::from_millis(5),
-    Duration::from_millis(10),
-    Duration::from_millis(25),
-    Duration::from_millis(50),
-    Duration::from_millis(100),
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_millis(2500),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-    Duration::from_secs(60),
-];
-
-/// A label's name and value.
-type Label<'a> = (&'static str, &'a str);
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-#[derive(Default)]
-struct Page {
-    text: String,
-}
-
-struct Family<'p> {
-    text: &'p mut String,
-    name: &'static str,
-}
 
 /// All of it, of a process that has been running so long.
 pub fn render(telemetry: &Telemetry, uptime: Duration) -> String {
@@ -78,6 +35,7 @@ pub fn render(telemetry: &Telemetry, uptime: Duration) -> String {
         "Requests that succeeded and made what was kept for their URL invalid.",
         &telemetry.invalidation.changes,
     );
+    redis::render(&mut page, &telemetry.redis);
     connections(&mut page, &telemetry.connections);
     page.text
 }
@@ -261,90 +219,11 @@ fn connections(page: &mut Page, connections: &ConnectionMetrics) {
     );
 }
 
-impl Kind {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-impl Page {
-    /// `help` is plain: no line breaks, no backslashes.
-    fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) -> Family<'_> {
-        let kind = kind.label();
-        line(&mut self.text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
-        Family { text: &mut self.text, name }
-    }
-
-    fn counter(&mut self, name: &'static str, help: &'static str, counter: &Counter) {
-        self.family(name, Kind::Counter, help).sample(&[], counter.get());
-    }
-
-    fn gauge(&mut self, name: &'static str, help: &'static str, gauge: &Gauge) {
-        self.family(name, Kind::Gauge, help).sample(&[], gauge.get());
-    }
-}
-
-impl Family<'_> {
-    fn sample(&mut self, labels: &[Label<'_>], value: impl Display) {
-        self.suffixed("", labels, value);
-    }
-
-    /// Cumulative buckets, their sum and their count, all of the same moment.
-    fn histogram(&mut self, labels: &[Label<'_>], read: &Distribution) {
-        for bound in BOUNDS {
-            let seconds = bound.as_secs_f64().to_string();
-            let labels = [labels, &[("le", &seconds)]].concat();
-            self.suffixed("_bucket", &labels, read.count_up_to(bound));
-        }
-        let labels_inf = [labels, &[("le", "+Inf")]].concat();
-        self.suffixed("_bucket", &labels_inf, read.count());
-        self.suffixed("_sum", labels, read.sum().as_secs_f64());
-        self.suffixed("_count", labels, read.count());
-    }
-
-    fn suffixed(&mut self, suffix: &str, labels: &[Label<'_>], value: impl Display) {
-        self.text.push_str(self.name);
-        self.text.push_str(suffix);
-        for (place, (name, value)) in labels.iter().enumerate() {
-            self.text.push(if place == 0 { '{' } else { ',' });
-            self.text.push_str(name);
-            self.text.push_str("=\"");
-            escape(self.text, value);
-            self.text.push('"');
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        line(self.text, format_args!(" {value}"));
-    }
-}
-
-fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
-    // Writing to a string can't fail.
-    let _ = writeln!(text, "{what}");
-}
-
-/// "`label_value` can be any sequence of UTF-8 characters, but the backslash, double-quote and line feed characters
-/// have to be escaped."
-fn escape(text: &mut String, value: &str) {
-    for character in value.chars() {
-        match character {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            other => text.push(other),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use super::super::page::{BOUNDS, Label};
     use super::*;
     use crate::semantics::NotStored;
 
@@ -507,7 +386,8 @@ mod tests {
                 assert!(value(&families, name, "_sum", &labels) >= 0.0);
             }
         }
-        assert_eq!(seen, 3 * Outcome::ALL.len() + 3);
+        // By route and outcome, by route, and that of Redis.
+        assert_eq!(seen, 3 * Outcome::ALL.len() + 3 + 1);
     }
 
     #[test]

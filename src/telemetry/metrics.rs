@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::number::{CountByName, Counter, Gauge, Histogram};
 use super::shared::SharedMetrics;
+use super::redis::RedisMetrics;
 use crate::semantics::NotStored;
 
 /// All that one process counts.
@@ -19,6 +20,8 @@ pub struct Telemetry {
     pub memory: MemoryMetrics,
     /// L2.
     pub shared: SharedMetrics,
+    /// The connections to L2.
+    pub redis: RedisMetrics,
     /// One fetch for many.
     pub coalescing: CoalescingMetrics,
     /// Asking whether what is kept is still good.

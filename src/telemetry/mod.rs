@@ -1,6 +1,6 @@
 //! What is told: numbers and log lines. One type per fact, handles resolved per route when the configuration is read.
 //!
-//! `number` has the kinds of numbers, `metrics` the facts that are counted. They are shown twice: `exposition` for
+//! `number` has the kinds of numbers, `metrics` and `redis` the facts that are counted. They are shown twice: `exposition` for
 //! Prometheus, `stats` as JSON for people and the dashboard. `log` sets up the lines on stderr. No fact here holds a
 //! credential or anything derived from one.
 
@@ -9,6 +9,8 @@ pub mod log;
 pub mod metrics;
 pub mod number;
 pub mod shared;
+mod page;
+pub mod redis;
 pub mod stats;
 
 pub use metrics::{Outcome, RouteMetrics, Telemetry};

@@ -1,0 +1,164 @@
+//! `Ear`: the subscription to what other instances say, and whether it can be relied on.
+//!
+//! A connection of its own. It is pinged, for a server that hangs says nothing of it: every second, and at every
+//! `command_timeout` while somebody waits for news, so that nobody waits for what can't be heard.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use redis::{PushInfo, PushKind, Value, cmd};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::connect::{Dialer, Line};
+use super::names;
+use super::settings::Settings;
+use super::tier::News;
+use crate::telemetry::Telemetry;
+
+/// Listens.
+#[derive(Debug)]
+pub(super) struct Ear {
+    channel: String,
+    listener: Arc<Listener>,
+    waited: Waited,
+    command_timeout: Duration,
+    /// Time between two attempts.
+    open_for: Duration,
+    telemetry: Arc<Telemetry>,
+}
+
+/// Who is told.
+#[derive(Default)]
+struct Listener(OnceLock<Box<dyn Fn(News) + Send + Sync>>);
+
+/// Until when somebody may wait for news, as far as is known.
+#[derive(Debug)]
+struct Waited {
+    zero: Instant,
+    until_millis: AtomicU64,
+    begun: Notify,
+}
+
+/// While nobody waits.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+impl Ear {
+    pub(super) fn new(channel: String, settings: &Settings, telemetry: Arc<Telemetry>) -> Self {
+        let waited = Waited { zero: Instant::now(), until_millis: AtomicU64::new(0), begun: Notify::new() };
+        Self {
+            channel,
+            listener: Arc::default(),
+            waited,
+            command_timeout: settings.command_timeout,
+            open_for: settings.breaker.open,
+            telemetry,
+        }
+    }
+
+    /// Who is told from now on. Only the first is.
+    pub(super) fn tell(&self, listener: Box<dyn Fn(News) + Send + Sync>) {
+        let _ = self.listener.0.set(listener);
+    }
+
+    /// Somebody may wait for news for so long.
+    pub(super) fn waited_for(&self, left: Duration) {
+        self.waited.extend(left);
+    }
+
+    /// Subscribes, and subscribes anew, until it is dropped.
+    pub(super) async fn keep(&self, dialer: &Dialer) {
+        let mut attempt = 0_usize;
+        loop {
+            let listener = Arc::clone(&self.listener);
+            let heard = move |push: PushInfo| {
+                if let Some(news) = news(&push) {
+                    listener.hear(news);
+                }
+            };
+            let began = Instant::now();
+            if let Ok(line) = dialer.subscription(&self.channel, attempt, heard).await {
+                let _hearing = Hearing::begin(self);
+                self.watch(line).await;
+            }
+            attempt = attempt.wrapping_add(1);
+            // One that lasted is made anew at once.
+            sleep(self.open_for.saturating_sub(began.elapsed())).await;
+        }
+    }
+
+    /// Until nothing is heard any more.
+    async fn watch(&self, mut line: Line) {
+        loop {
+            let due = if self.waited.is_waited() { self.command_timeout } else { PING_EVERY };
+            tokio::select! {
+                () = line.driver.ended() => return,
+                () = self.waited.begun.notified() => {}
+                () = sleep(due) => {}
+            }
+            let ping = cmd("PING");
+            let answer = timeout(self.command_timeout, line.connection.query(&ping)).await;
+            if !matches!(answer, Ok(Ok(_))) {
+                return;
+            }
+        }
+    }
+}
+
+fn news(push: &PushInfo) -> Option<News> {
+    match (&push.kind, push.data.as_slice()) {
+        (PushKind::Message, [_, Value::BulkString(message)]) => names::news(message),
+        _ => None,
+    }
+}
+
+/// Tells when it begins, and when it ends, even if the task ends.
+struct Hearing<'e>(&'e Ear);
+
+impl<'e> Hearing<'e> {
+    fn begin(ear: &'e Ear) -> Self {
+        ear.telemetry.redis.hearing.set(1);
+        ear.listener.hear(News::Hearing);
+        Self(ear)
+    }
+}
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        self.0.telemetry.redis.hearing.set(0);
+        self.0.listener.hear(News::Deaf);
+    }
+}
+
+impl Listener {
+    fn hear(&self, news: News) {
+        if let Some(listener) = self.0.get() {
+            listener(news);
+        }
+    }
+}
+
+impl Waited {
+    fn extend(&self, left: Duration) {
+        let now = self.now();
+        let until = now.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        if self.until_millis.fetch_max(until, Relaxed) < now {
+            self.begun.notify_one();
+        }
+    }
+
+    fn is_waited(&self) -> bool {
+        self.now() < self.until_millis.load(Relaxed)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.zero.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Listener").field(&self.0.get().is_some()).finish()
+    }
+}

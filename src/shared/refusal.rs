@@ -1,0 +1,94 @@
+//! What an error of the driver means: for who asked, and for the connection it came over.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use super::standing::Sign;
+use super::tier::TierError;
+
+/// Refusals that are told apart, and what each says of who refuses.
+const KINDS: [(&str, Sign); 17] = [
+    // The memory is full: it can't keep more, and what it has can be read.
+    ("OOM", Sign::Answered),
+    // Something that is not ours lies under our name.
+    ("WRONGTYPE", Sign::Answered),
+    // The access control list forbids it.
+    ("NOPERM", Sign::Answered),
+    ("CROSSSLOT", Sign::Answered),
+    // It may not write, for it can't save or has no replicas.
+    ("MISCONF", Sign::Answered),
+    ("NOREPLICAS", Sign::Answered),
+    ("NOSCRIPT", Sign::Answered),
+    ("EXECABORT", Sign::Answered),
+    ("READONLY", Sign::ReadOnly),
+    // The password was changed or is wrong.
+    ("NOAUTH", Sign::Failed),
+    ("WRONGPASS", Sign::Failed),
+    ("LOADING", Sign::Failed),
+    ("BUSY", Sign::Failed),
+    ("CLUSTERDOWN", Sign::Failed),
+    ("MASTERDOWN", Sign::Failed),
+    ("TRYAGAIN", Sign::Failed),
+    // A slot that lies elsewhere, and the driver could not find out where in time.
+    ("MOVED", Sign::Failed),
+];
+
+/// What who asked is told, and what it says of the connection. A cluster's connection is many: one of them that broke does not
+/// speak for all.
+pub(super) fn read(error: &RedisError, is_cluster: bool) -> (TierError, Sign) {
+    if error.is_timeout() {
+        return (TierError::TimedOut, Sign::Failed);
+    }
+    if let Some(code) = error.code() {
+        return match KINDS.iter().find(|(kind, _)| *kind == code) {
+            Some((kind, sign)) => (TierError::Refused(kind), *sign),
+            None if code == "ASK" => (TierError::Refused("ASK"), Sign::Failed),
+            None => (TierError::Refused("ERR"), Sign::Answered),
+        };
+    }
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => (TierError::Refused("WRONGPASS"), Sign::Failed),
+        ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::UnexpectedReturnType => {
+            (TierError::Refused("ERR"), Sign::Answered)
+        }
+        _ if is_cluster => (TierError::Broken, Sign::Failed),
+        _ => (TierError::Broken, Sign::Broken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(line: &str) -> RedisError {
+        redis::parse_redis_value(line.as_bytes()).and_then(redis::Value::extract_error).unwrap_err()
+    }
+
+    #[test]
+    fn what_a_server_says_is_told_apart() {
+        for (line, kind, sign) in [
+            ("-OOM command not allowed\r\n", "OOM", Sign::Answered),
+            ("-WRONGTYPE Operation against\r\n", "WRONGTYPE", Sign::Answered),
+            ("-READONLY You can't write\r\n", "READONLY", Sign::ReadOnly),
+            ("-NOAUTH Authentication required.\r\n", "NOAUTH", Sign::Failed),
+            ("-LOADING Redis is loading\r\n", "LOADING", Sign::Failed),
+            ("-CLUSTERDOWN Hash slot not served\r\n", "CLUSTERDOWN", Sign::Failed),
+            ("-MOVED 3999 127.0.0.1:6381\r\n", "MOVED", Sign::Failed),
+            ("-ASK 3999 127.0.0.1:6381\r\n", "ASK", Sign::Failed),
+            ("-NOPERM this user has no permissions\r\n", "NOPERM", Sign::Answered),
+            ("-ERR unknown command\r\n", "ERR", Sign::Answered),
+            ("-WHATEVER\r\n", "ERR", Sign::Answered),
+        ] {
+            assert_eq!(read(&refused(line), false), (TierError::Refused(kind), sign), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_no_refusal() {
+        use std::io::{Error, ErrorKind};
+        let broken = RedisError::from(Error::from(ErrorKind::BrokenPipe));
+        assert_eq!(read(&broken, false), (TierError::Broken, Sign::Broken));
+        assert_eq!(read(&broken, true), (TierError::Broken, Sign::Failed));
+        let slow = RedisError::from(Error::from(ErrorKind::TimedOut));
+        assert_eq!(read(&slow, false), (TierError::TimedOut, Sign::Failed));
+    }
+}
