@@ -44,7 +44,7 @@ ttl = "1h"
 key = { query = ["page", "sort"], headers = ["accept-language"], cookies = ["theme"] }
 "#;
 
-const PEER: Peer = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), scheme: "http" };
+const PEER: Peer = Peer { address: IpAddr::V4(Ipv4Addr::LOCALHOST), scheme: "http", here: None };
 
 /// What an ordinary client says of itself.
 const USUAL: [(&str, &str); 4] = [

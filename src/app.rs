@@ -165,9 +165,10 @@ async fn work(
 ) {
     match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => {
-            let make = |peer: SocketAddr| {
+            let make = |peer: SocketAddr, here: Option<SocketAddr>| {
                 let proxy = Arc::clone(&proxy);
-                let peer = Peer { address: peer.ip().to_canonical(), scheme: "http" };
+                let here = here.filter(|_| proxy.is_shared());
+                let peer = Peer { address: peer.ip().to_canonical(), scheme: "http", here };
                 move |request| {
                     let proxy = Arc::clone(&proxy);
                     async move { proxy.answer(request, peer).await }
@@ -190,7 +191,7 @@ async fn serve_admin(listener: std::net::TcpListener, admin: Arc<Admin>, shared:
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin listener could not listen"),
     };
-    let make = |_| {
+    let make = |_, _| {
         let admin = Arc::clone(&admin);
         move |request| {
             let admin = Arc::clone(&admin);

@@ -13,6 +13,7 @@ use super::outlet::say;
 use crate::config::Sources;
 use crate::proxy::identity::Identity;
 use crate::proxy::inspect::inspect;
+use crate::proxy::own_address::host_in_key;
 use crate::proxy::plan::{Content, Wanted};
 use crate::proxy::route::Routes;
 
@@ -52,11 +53,12 @@ fn explain_by_configuration(explain: &Explain) -> Result<(), Failure> {
         Failure::system("the configuration")(std::io::Error::other("two routes match the same paths"))
     })?;
     // As for a request itself (RFC 9112, 3.2.2): a target in absolute form wins over Host.
-    let authority = target.authority.as_deref().or(host).unwrap_or(&listen);
+    let authority = plain_authority(target.scheme, target.authority.as_deref().or(host).unwrap_or(&listen));
+    let here = settings.redis.as_ref().map(|_| settings.server.listen);
     let wanted = Wanted {
         method: &explain.method,
         scheme: target.scheme,
-        authority: &plain_authority(target.scheme, authority),
+        authority: host_in_key(&authority, here),
         forwarded_host: None,
         trusted: false,
         path: &target.path,

@@ -13,6 +13,7 @@ use super::client::Client;
 use super::fill::Fetched;
 use super::job::{Facts, Terms, Wants};
 use super::keep::Keeping;
+use super::own_address::host_in_key;
 use super::plan::{Plan, plan};
 use super::prepare::passing;
 use super::query;
@@ -101,7 +102,8 @@ impl<C> Proxy<C> {
             .map(|uri| {
                 let route = self.snapshot.routes.find(&uri.path);
                 // Of the same origin: entries lie under the host that came to us.
-                self.resource_at(&target.authority, &uri.path, uri.query.as_deref(), route)
+                let authority = host_in_key(&target.authority, client.peer.here);
+                self.resource_at(authority, &uri.path, uri.query.as_deref(), route)
             })
             .collect();
         if changed.is_empty() {

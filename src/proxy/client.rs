@@ -6,6 +6,7 @@ use http::request::Parts;
 use ipnet::IpNet;
 
 use super::hop::Hop;
+use super::own_address::host_in_key;
 use super::target::{self, BadRequest, Peer, Target};
 use super::wanted::{Content, Wanted};
 
@@ -47,7 +48,7 @@ impl Client {
         Wanted {
             method,
             scheme: target.scheme,
-            authority: &target.authority,
+            authority: host_in_key(&target.authority, self.peer.here),
             forwarded_host: target.forwarded_host,
             trusted: target.trusted,
             path: self.parts.uri.path(),

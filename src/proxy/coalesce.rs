@@ -52,6 +52,8 @@ pub enum Landing {
     Found(Arc<Stored>),
     /// It is the beginner's alone. The status is the upstream's.
     NotKept(NotStored, StatusCode),
+    /// Another instance has fetched it for one client only: nobody here has anything yet.
+    Parted,
     /// There is none.
     Failed(UpstreamError),
 }
@@ -226,6 +228,12 @@ impl Pilot {
         self.announce.send_replace(Some(Landing::Found(stored)));
     }
 
+    /// There is no point in waiting for one another. The flight ends, and nothing is fetched.
+    pub fn part(self) {
+        self.leave();
+        self.announce.send_replace(Some(Landing::Parted));
+    }
+
     /// The answer is the beginner's alone. The flight ends.
     pub fn hand_over(mut self, portion: Portion, why: NotStored, status: StatusCode) {
         self.serve_beginner(portion);
@@ -245,6 +253,11 @@ impl Pilot {
             // If the client has gone its portion is dropped, and with it a connection or a place at the body.
             let _ = beginner.send(portion);
         }
+    }
+
+    /// What it was begun for.
+    pub fn key(&self) -> Option<Key> {
+        self.keys.first().copied()
     }
 
     /// Nobody can join any more.

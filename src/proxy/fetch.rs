@@ -111,6 +111,10 @@ impl<C: Connector> Proxy<C> {
             (Landing::Confirmed(confirmed), portion) => {
                 self.joined_confirmed(&flight, &confirmed, client, account, portion.is_some())
             }
+            (Landing::Parted, _) => {
+                self.telemetry.coalescing.parted.add_one();
+                Look::Alone
+            }
             (Landing::Found(stored), _) => self.joined_found(&flight, &stored, client),
             (landing, Some(mut portion)) => self.begun(&landing, portion.try_recv().ok(), client, account),
             (Landing::Kept(arrived), None) => self.joined(&flight, found.key, &arrived, client, account),

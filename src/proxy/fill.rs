@@ -15,10 +15,12 @@ use super::body::Body;
 use super::coalesce::{Confirmed, Pilot, Portion};
 use super::job::{Facts, Job, Terms, Wants, is_failure, plain};
 use super::keep::Keeping;
+use super::lead::Lead;
 use super::prepare::{is_endless, passing};
 use crate::clock::Timestamp;
 use crate::semantics::storable::{Asked, Keep, Times, storable};
 use crate::semantics::{NotStored, validator};
+use crate::shared::{Landed, Lease};
 use crate::store::Room;
 use crate::upstream::{Connector, Received, Sent, UpstreamError};
 
@@ -40,15 +42,47 @@ pub enum Fetched {
 pub(super) type Exchange = (Response<Received>, Facts);
 
 impl<C: Connector> Proxy<C> {
-    /// The task of a flight: asks, announces, pumps.
-    pub(super) async fn fly(self: Arc<Self>, job: Job, mut pilot: Pilot) {
+    /// The task of a flight: asks, or lets another instance ask; announces; pumps.
+    pub(super) async fn fly(self: Arc<Self>, job: Job, pilot: Pilot) {
+        let base = job.terms.cacheable.key;
+        match self.lead(&job.terms, pilot.key().unwrap_or(base)).await {
+            Lead::Found(stored) => pilot.found(stored),
+            Lead::Part => pilot.part(),
+            Lead::Fetch(lease) => self.fly_alone(job, pilot, lease).await,
+        }
+    }
+
+    /// … for this instance, and for all others if it has the lease. An error, or a task that ends halfway, drops the lease:
+    /// then the others learn that it failed.
+    async fn fly_alone(self: Arc<Self>, job: Job, mut pilot: Pilot, lease: Option<Lease>) {
+        let base = job.terms.cacheable.key;
         match self.ask(job).await {
             Ok(Fetched::Keep(keeping)) if keeping.arrived.lifetime.can_be_shared() => {
+                // What will not lie in the shared tier, others need not wait for.
+                let lease = lease.filter(|_| self.is_to_be_shared(&keeping));
                 pilot.keep(keeping.key, Arc::clone(&keeping.arrived));
                 self.pump(*keeping, Some(&pilot)).await;
+                self.land(base, lease);
             }
+            Ok(Fetched::Confirmed(confirmed)) if confirmed.stored.lifetime.can_be_shared() => {
+                pilot.confirm(confirmed);
+                self.land(base, lease);
+            }
+            Ok(fetched) => {
+                if let Some(lease) = lease {
+                    lease.land(Landed::NotShared);
+                }
+                self.hand_over(fetched, pilot).await;
+            }
+            Err(error) => pilot.fail(error),
+        }
+    }
+
+    /// What only the one who began the flight may have.
+    async fn hand_over(&self, fetched: Fetched, pilot: Pilot) {
+        match fetched {
             // It is kept to be asked about, or to be used where nothing else is to be had: not by those who wait now.
-            Ok(Fetched::Keep(keeping)) => {
+            Fetched::Keep(keeping) => {
                 let status = keeping.arrived.head.status;
                 if let Some(reader) = keeping.arrived.tee.reader() {
                     let portion = Portion::Reader(Arc::clone(&keeping.arrived), reader);
@@ -56,21 +90,17 @@ impl<C: Connector> Proxy<C> {
                 }
                 self.pump(*keeping, None).await;
             }
-            Ok(Fetched::Confirmed(confirmed)) if confirmed.stored.lifetime.can_be_shared() => {
-                pilot.confirm(confirmed);
-            }
-            Ok(Fetched::Confirmed(confirmed)) => {
+            Fetched::Confirmed(confirmed) => {
                 let portion = Portion::Confirmed(confirmed);
                 pilot.hand_over(portion, NotStored::Expired, StatusCode::NOT_MODIFIED);
             }
-            Ok(Fetched::ConfirmedOnce(confirmed, why)) => {
+            Fetched::ConfirmedOnce(confirmed, why) => {
                 let portion = Portion::ConfirmedOnce(confirmed, why);
                 pilot.hand_over(portion, why, StatusCode::NOT_MODIFIED);
             }
-            Ok(Fetched::Pass(response, why, status)) => {
+            Fetched::Pass(response, why, status) => {
                 pilot.hand_over(Portion::Answer(response), why, status);
             }
-            Err(error) => pilot.fail(error),
         }
     }
 

@@ -21,7 +21,9 @@ pub mod identity;
 pub mod inspect;
 mod job;
 mod keep;
+mod lead;
 mod lookup;
+pub mod own_address;
 mod part;
 mod pass;
 pub mod pass_reason;
@@ -180,6 +182,11 @@ impl<C> Proxy<C> {
         }
     }
 
+    /// Whether there is a tier behind memory that other instances use too.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// What requests see.
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
@@ -199,6 +206,15 @@ impl Dice {
         let once = mixed(self.next(), 0xff51_afd7_ed55_8ccd);
         let twice = mixed(once, 0xc4ce_b9fe_1a85_ec53);
         twice ^ (twice >> 33)
+    }
+
+    /// One that nobody else has.
+    fn token(&self) -> [u8; 16] {
+        let mut token = [0; 16];
+        let (one, other) = token.split_at_mut(8);
+        one.copy_from_slice(&self.draw().to_le_bytes());
+        other.copy_from_slice(&self.draw().to_le_bytes());
+        token
     }
 
     fn next(&self) -> u64 {

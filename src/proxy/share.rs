@@ -47,7 +47,6 @@ impl<C> Proxy<C> {
             rules: self.snapshot.rules(route),
             stored: Arc::clone(stored),
             is_update: new == New::Head,
-            told: None,
         };
         shared.keep(route, entry);
     }

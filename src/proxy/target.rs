@@ -6,7 +6,7 @@
 //! (`X-Forwarded-*`, `Forwarded`) counts only if they are in `server.trusted_proxies`.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{FORWARDED, HOST};
 use http::request::Parts;
@@ -20,6 +20,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// The address at which it reached us, where that must not tell instances apart.
+    pub here: Option<SocketAddr>,
 }
 
 /// What of a head is beyond doubt.

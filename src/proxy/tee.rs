@@ -98,6 +98,11 @@ impl Tee {
         self.lock().room.as_mut().is_some_and(|room| room.grow(bytes))
     }
 
+    /// How much was announced.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
     /// Whether anybody is still there to read it.
     pub fn has_readers(&self) -> bool {
         self.lock().has_readers()

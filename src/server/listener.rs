@@ -61,10 +61,10 @@ pub fn bind(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
 }
 
 /// Accepts and serves until the end begins, and then what clients had connected before it. `make` makes the answerer of each
-/// connection, knowing its other end.
+/// connection, knowing its other end and this one.
 pub async fn accept<M, S, F, B>(listener: TcpListener, shared: Shared, mut drain: Drain, make: M)
 where
-    M: Fn(SocketAddr) -> S,
+    M: Fn(SocketAddr, Option<SocketAddr>) -> S,
     S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
@@ -87,10 +87,12 @@ where
                 continue;
             }
         };
-        start(stream, &shared, drain.clone(), make(peer));
+        let here = stream.local_addr().ok();
+        start(stream, &shared, drain.clone(), make(peer, here));
     }
     for (stream, peer) in queued(listener) {
-        start(stream, &shared, drain.clone(), make(peer));
+        let here = stream.local_addr().ok();
+        start(stream, &shared, drain.clone(), make(peer, here));
     }
 }
 
@@ -188,7 +190,7 @@ mod tests {
         let (drainer, drain) = drain::pair();
         let finished = tokio::spawn(drainer.finish(Duration::from_secs(30)));
         drain.clone().begun().await;
-        let make = |_| |_| async { Response::new(Full::new(bytes::Bytes::from_static(b"one"))) };
+        let make = |_, _| |_| async { Response::new(Full::new(bytes::Bytes::from_static(b"one"))) };
         accept(listener, shared(), drain, make).await;
         for client in clients {
             let mut answer = String::new();

@@ -3,12 +3,13 @@
 //! `tier` is what it must do, in bytes. `redis` does it: over a `link` for each thread, whose connections `connect` makes and
 //! whose `standing` says when; `hear` listens to what other instances say. `second` is what the proxy has of it, in answers: it
 //! reads (`reads`: one for a herd; `sight`: what that gave) and writes behind the client's back (`queue`, `write`), under names
-//! that `bases` keeps track of and with a `secret` that all instances agree on.
+//! that `bases` keeps track of and with a `secret` that all instances agree on; its `leases` have one of all instances fetch.
 
 mod address;
 mod bases;
 mod connect;
 mod hear;
+mod leases;
 mod link;
 mod names;
 mod queue;
@@ -28,6 +29,7 @@ mod write;
 
 pub use address::{Address, Reach};
 pub use connect::BadSettings;
+pub use leases::{Lease, Leases, Turn};
 pub use queue::Entry;
 pub use second::{IsLive, Parts, Question, Shared};
 pub use security::check_client;

@@ -21,6 +21,8 @@ pub enum Order {
     Keep(Entry),
     /// What lies under these names of this resource is to be forgotten.
     Remove(Key, Vec<Name>),
+    /// Somebody is to be told that all that was queued before for this resource is done.
+    Tell(Key, oneshot::Sender<()>),
 }
 
 /// An answer on its way to the other instances.
@@ -38,8 +40,6 @@ pub struct Entry {
     pub stored: Arc<Stored>,
     /// Its body was kept before: only its head is new.
     pub is_update: bool,
-    /// Is told whether it lies in the tier. Dropped if it never will.
-    pub told: Option<oneshot::Sender<bool>>,
 }
 
 /// The queue.
@@ -134,14 +134,14 @@ impl Order {
     fn base(&self) -> &Key {
         match self {
             Self::Keep(entry) => &entry.base,
-            Self::Remove(base, _) => base,
+            Self::Remove(base, _) | Self::Tell(base, _) => base,
         }
     }
 
     fn weight(&self) -> u64 {
         let held = match self {
             Self::Keep(entry) => entry.stored.weight() as u64,
-            Self::Remove(..) => 0,
+            Self::Remove(..) | Self::Tell(..) => 0,
         };
         ORDER_BYTES + held
     }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::bases::{Bases, Primary};
+use super::leases::Leases;
 use super::queue::Queue;
 use super::reads::{Place, Read, Reads};
 use super::settings::Settings;
@@ -33,6 +34,8 @@ pub struct Shared {
     pub(super) queue: Queue,
     pub(super) bases: Bases,
     reads: Arc<Reads>,
+    /// Who of all instances fetches.
+    pub leases: Arc<Leases>,
     /// Keys the digests of requests with credentials; this one agrees on it with other instances.
     pub(super) secret: KeySecret,
     /// Other instances key them alike.
@@ -94,7 +97,10 @@ impl Shared {
         let Parts { tier, settings, epoch, is_live, secret, routes, clock, telemetry } = parts;
         let heard = Arc::new(Notify::new());
         let wakes = Arc::clone(&heard);
+        let leases = Leases::new(Arc::clone(&tier), settings.lease, Arc::clone(&telemetry));
+        let hears = Arc::clone(&leases);
         tier.tell(Box::new(move |news| {
+            hears.hear(news);
             if news == News::Hearing {
                 wakes.notify_one();
             }
@@ -112,6 +118,7 @@ impl Shared {
             queue: Queue::new(settings.max_queued_bytes, Arc::clone(&telemetry)),
             bases: Bases::new(routes),
             reads: Arc::default(),
+            leases,
             agreed: AtomicBool::new(secret.is_configured()),
             secret,
             heard,

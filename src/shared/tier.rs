@@ -74,8 +74,10 @@ pub enum Acquired {
 pub enum Landed {
     /// It lies in the tier.
     Kept,
-    /// It does not, and there is no point in waiting for another.
-    NotKept,
+    /// It does not, and nobody else may have what came.
+    NotShared,
+    /// Nothing came of it: the next may do better.
+    Failed,
 }
 
 /// What is heard from the tier.

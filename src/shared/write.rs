@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::bases::Primary;
+use super::leases::Lease;
 use super::queue::{Entry, Order};
 use super::second::Shared;
-use super::tier::{Name, TierError};
+use super::tier::{Landed, Name, TierError};
 use crate::clock::Timestamp;
 use crate::object::wire::Envelope;
 use crate::object::{Key, Position, Stored};
@@ -36,12 +38,17 @@ impl Shared {
         if stored.part.is_some() {
             return;
         }
-        if stored.lifetime.can_be_shared() && stored.body.len() as u64 <= self.max_object_bytes {
+        if stored.lifetime.can_be_shared() && self.takes(stored.body.len() as u64) {
             self.queue.push(Order::Keep(entry));
         } else {
             // It has taken the place of what may lie there.
             self.forget(entry.base, entry.key);
         }
+    }
+
+    /// Whether a body of so many bytes may lie there.
+    pub fn takes(&self, body_bytes: u64) -> bool {
+        body_bytes <= self.max_object_bytes
     }
 
     /// Queues that what lies there of this key is forgotten: under a name of its own, or under that of its resource.
@@ -58,6 +65,19 @@ impl Shared {
     /// Queues that what lies under a resource's own name is forgotten, whatever it is.
     pub fn forget_base(&self, base: Key) {
         self.remove(base, vec![Name { base, variant: None }]);
+    }
+
+    /// Gives the lease back as soon as all that has been queued for this resource is written: who is told then finds it.
+    pub fn land(&self, base: Key, lease: Lease) {
+        let (told, done) = oneshot::channel();
+        self.queue.push(Order::Tell(base, told));
+        tokio::spawn(async move {
+            match done.await {
+                Ok(()) => lease.land(Landed::Kept),
+                // The queue is full, and what was to be written may have been turned away too.
+                Err(_) => lease.land(Landed::Failed),
+            }
+        });
     }
 
     fn remove(&self, base: Key, names: Vec<Name>) {
@@ -79,14 +99,9 @@ impl Shared {
 
     async fn carry_out(self: Arc<Self>, order: Order) {
         match order {
-            Order::Keep(mut entry) => {
-                let told = entry.told.take();
-                let is_kept = self.put(&entry).await;
-                if let Some(told) = told {
-                    // Who asked may have gone.
-                    let _ = told.send(is_kept);
-                }
-            }
+            Order::Keep(entry) => self.put(&entry).await,
+            // Who asked may have gone.
+            Order::Tell(_, told) => drop(told.send(())),
             Order::Remove(_, names) => {
                 if self.tier.remove(names).await.is_ok() {
                     self.telemetry.shared.removed.add_one();
@@ -95,12 +110,11 @@ impl Shared {
         }
     }
 
-    /// Whether it lies in the tier now.
-    async fn put(&self, entry: &Entry) -> bool {
+    async fn put(&self, entry: &Entry) {
         let now = self.clock.now();
         let keep_for = worth_keeping_for(&entry.stored, now);
         if keep_for.is_zero() || !(self.is_live)(&entry.stored) {
-            return false;
+            return;
         }
         let name = self.name_of(entry, now);
         let envelope = Envelope {
@@ -117,13 +131,10 @@ impl Shared {
                 return self.lost(UNSEALED);
             }
             match self.tier.patch(name, head, keep_for).await {
-                Ok(true) => {
-                    self.telemetry.shared.patched.add_one();
-                    return true;
-                }
+                Ok(true) => return self.telemetry.shared.patched.add_one(),
                 // Another body lies there, or none: the whole is sent, if it has not been changed while we asked.
                 Ok(false) if (self.is_live)(&entry.stored) => {}
-                Ok(false) => return false,
+                Ok(false) => return,
                 Err(error) => return self.lost(error),
             }
         }
@@ -138,7 +149,6 @@ impl Shared {
         if name.variant.is_none() {
             self.is_primary_now(entry);
         }
-        true
     }
 
     /// The name it is written under: the resource's own, unless another variant that is good still lies there.
@@ -158,10 +168,9 @@ impl Shared {
         self.bases.learn(entry.base, Primary { key: entry.key, vary, over_at });
     }
 
-    fn lost(&self, error: TierError) -> bool {
+    fn lost(&self, error: TierError) {
         self.telemetry.shared.dropped.add_one();
         tracing::debug!(%error, "an answer was not written to the shared tier");
-        false
     }
 }
 

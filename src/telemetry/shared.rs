@@ -19,6 +19,10 @@ pub struct SharedMetrics {
     pub removed: Counter,
     /// Writes that came to nothing: no room in the queue, or the tier failed.
     pub dropped: Counter,
+    /// Fetches made for all instances.
+    pub leases_taken: Counter,
+    /// Times that a fetch waited for that of another instance.
+    pub leases_waited: Counter,
     /// What waits to be written, in bytes.
     pub queued_bytes: Gauge,
 }

@@ -23,6 +23,7 @@ mod errors;
 mod forward;
 mod identities;
 mod interim;
+mod leading;
 mod limits;
 mod outage;
 mod parting;

@@ -30,6 +30,15 @@ struct State {
     gate: Option<Gate>,
     counts: Counts,
     listeners: Vec<Arc<dyn Fn(News) + Send + Sync>>,
+    /// Who holds what; none: instances don't agree on who fetches.
+    leases: Option<HashMap<Name, Held>>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    token: Token,
+    until: Instant,
+    is_waited_for: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -147,14 +156,40 @@ impl FakeTier {
         }
     }
 
+    /// From now on instances hear each other, and agree on who fetches.
+    pub(crate) fn hears(&self) {
+        self.state().leases = Some(HashMap::new());
+        self.say(News::Hearing);
+    }
+
+    /// No news comes through any more.
+    pub(crate) fn is_deaf(&self) {
+        self.say(News::Deaf);
+    }
+
+    /// Whoever holds leases has died: they are another's, who never renews them.
+    pub(crate) fn kills_holders(&self) {
+        self.state().leases.iter_mut().flatten().for_each(|(_, held)| held.token = Token([0xff; 16]));
+    }
+
+    /// How many leases are held.
+    pub(crate) fn leases(&self) -> usize {
+        let now = Instant::now();
+        self.state().leases.iter().flatten().filter(|(_, held)| held.until > now).count()
+    }
+
+    fn say(&self, news: News) {
+        let listeners = self.state().listeners.clone();
+        listeners.iter().for_each(|listener| listener(news));
+    }
+
     /// It comes back empty.
     pub(crate) fn wipe(&self) {
         let mut state = self.state();
         state.values.clear();
         state.secret = None;
-        let listeners = state.listeners.clone();
         drop(state);
-        listeners.iter().for_each(|listener| listener(News::Hearing));
+        self.say(News::Hearing);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -267,16 +302,46 @@ impl Tier for FakeTier {
         })
     }
 
-    fn acquire(&self, _: Name, _: Token, _: Duration) -> Reply<'_, Acquired> {
-        Box::pin(async { Err(TierError::Away) })
+    fn acquire(&self, name: Name, token: Token, lease: Duration) -> Reply<'_, Acquired> {
+        Box::pin(async move {
+            self.fault(true).await?;
+            let now = Instant::now();
+            let mut state = self.state();
+            let leases = state.leases.as_mut().ok_or(TierError::Away)?;
+            if let Some(held) = leases.get_mut(&name).filter(|held| held.until > now && held.token != token) {
+                held.is_waited_for = true;
+                return Ok(Acquired::Theirs(held.until - now));
+            }
+            leases.insert(name, Held { token, until: now + lease, is_waited_for: false });
+            Ok(Acquired::Ours)
+        })
     }
 
-    fn renew(&self, _: Name, _: Token, _: Duration) -> Reply<'_, bool> {
-        Box::pin(async { Err(TierError::Away) })
+    fn renew(&self, name: Name, token: Token, lease: Duration) -> Reply<'_, bool> {
+        Box::pin(async move {
+            self.fault(true).await?;
+            let mut state = self.state();
+            let held = state.leases.as_mut().and_then(|leases| leases.get_mut(&name));
+            let ours = held.filter(|held| held.token == token && held.until > Instant::now());
+            Ok(ours.map(|held| held.until = Instant::now() + lease).is_some())
+        })
     }
 
-    fn release(&self, _: Name, _: Token, _: Landed) -> Reply<'_, ()> {
-        Box::pin(async { Err(TierError::Away) })
+    fn release(&self, name: Name, token: Token, landed: Landed) -> Reply<'_, ()> {
+        Box::pin(async move {
+            self.fault(true).await?;
+            let mut state = self.state();
+            let leases = state.leases.as_mut().ok_or(TierError::Away)?;
+            let Some(held) = leases.get(&name).filter(|held| held.token == token).cloned() else {
+                return Ok(());
+            };
+            leases.remove(&name);
+            drop(state);
+            if held.is_waited_for {
+                self.say(News::Landed(name, landed));
+            }
+            Ok(())
+        })
     }
 
     fn tell(&self, listener: Box<dyn Fn(News) + Send + Sync>) {
