@@ -20,7 +20,8 @@ use crate::proxy::route::Routes;
 use crate::proxy::{self, Beyond, Destination, Peer, Proxy, Snapshot};
 use crate::server::drain::{self, Drain};
 use crate::server::listener::{self, Shared};
-use crate::shared::Tier;
+use crate::shared::redis::Redis;
+use crate::shared::{BadSettings, Tier};
 use crate::telemetry::Telemetry;
 use crate::upstream::{self, NetConnector};
 
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The upstream can't be reached as configured.
     #[error(transparent)]
     Connector(#[from] upstream::ConnectorError),
+    /// Redis can't be reached as configured.
+    #[error(transparent)]
+    Redis(#[from] BadSettings),
     /// The configuration was checked, and still does not hold.
     #[error("{0}")]
     Configuration(&'static str),
@@ -64,7 +68,8 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
     let (listeners, listen) = bind(settings.server.listen, workers)?;
     let admin_listener = settings.server.admin.map(bind_admin).transpose()?;
     let telemetry = telemetry(settings);
-    let proxy = build(settings, Clock::System, Arc::clone(&telemetry))?;
+    let redis = redis(settings, workers, &telemetry)?;
+    let proxy = build(settings, Clock::System, Arc::clone(&telemetry), redis.clone())?;
     let (drainer, drain) = drain::pair();
     let shared = Shared {
         limits: settings.server.limits,
@@ -74,10 +79,18 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
 
     for (number, listener) in listeners.into_iter().enumerate() {
         let (proxy, shared, drain) = (Arc::clone(&proxy), shared.clone(), drain.clone());
+        let redis = redis.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new()
             .name(format!("larder-{number}"))
-            .spawn(move || runtime.block_on(work(listener, proxy, shared, drain)))?;
+            .spawn(move || {
+                runtime.block_on(async move {
+                    if let Some(redis) = redis {
+                        tokio::spawn(redis.keep(number));
+                    }
+                    work(listener, proxy, shared, drain).await;
+                });
+            })?;
     }
 
     let addresses = Addresses { listen, admin: admin_listener.as_ref().map(|(_, address)| *address) };
@@ -85,6 +98,10 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
         let stop = signals()?;
+        if let Some(redis) = redis {
+            tokio::spawn(redis.keep_background());
+            tokio::spawn(Arc::clone(&proxy).keep_sharing());
+        }
         if let Some((listener, _)) = admin_listener {
             let admin = Arc::new(administration(loaded, listen, &proxy, telemetry, Arc::clone(&readiness)));
             tokio::spawn(serve_admin(listener, admin, shared));
@@ -109,9 +126,21 @@ pub fn build(
     settings: &Settings,
     clock: Clock,
     telemetry: Arc<Telemetry>,
+    redis: Option<Arc<Redis>>,
 ) -> Result<Arc<Proxy<NetConnector>>, StartError> {
     let connector = upstream::connector(&settings.upstream)?;
-    assemble(settings, clock, telemetry, connector, None)
+    let tier = redis.map(|redis| -> Arc<dyn Tier> { redis });
+    assemble(settings, clock, telemetry, connector, tier)
+}
+
+/// The tier that all instances share, if there is one; nothing is connected to yet.
+fn redis(
+    settings: &Settings,
+    workers: usize,
+    telemetry: &Arc<Telemetry>,
+) -> Result<Option<Arc<Redis>>, StartError> {
+    let redis = settings.redis.as_ref().map(|redis| Redis::new(redis, workers, Arc::clone(telemetry)));
+    Ok(redis.transpose()?)
 }
 
 /// The same with other connections than the network's, and such a tier behind memory, if any.

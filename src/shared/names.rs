@@ -16,7 +16,8 @@ pub(super) struct Names {
 const KEY_BYTES: usize = 32;
 
 const KEPT: u8 = 1;
-const NOT_KEPT: u8 = 0;
+const NOT_SHARED: u8 = 2;
+const FAILED: u8 = 3;
 
 impl Names {
     pub(super) fn new(namespace: &str) -> Self {
@@ -60,7 +61,8 @@ pub(super) fn message(name: &Name, landed: Landed) -> Vec<u8> {
     let mut message = Vec::with_capacity(1 + 2 * KEY_BYTES);
     message.push(match landed {
         Landed::Kept => KEPT,
-        Landed::NotKept => NOT_KEPT,
+        Landed::NotShared => NOT_SHARED,
+        Landed::Failed => FAILED,
     });
     message.extend_from_slice(name.base.bytes());
     message.extend(name.variant.iter().flat_map(Key::bytes));
@@ -72,7 +74,8 @@ pub(super) fn news(message: &[u8]) -> Option<News> {
     let (outcome, keys) = message.split_first()?;
     let landed = match *outcome {
         KEPT => Landed::Kept,
-        NOT_KEPT => Landed::NotKept,
+        NOT_SHARED => Landed::NotShared,
+        FAILED => Landed::Failed,
         _ => return None,
     };
     let (base, variant) = keys.split_first_chunk::<KEY_BYTES>()?;
@@ -114,7 +117,7 @@ mod tests {
     #[test]
     fn what_is_said_is_what_is_heard_and_noise_is_nothing() {
         for variant in [None, Some(key(2))] {
-            for landed in [Landed::Kept, Landed::NotKept] {
+            for landed in [Landed::Kept, Landed::NotShared, Landed::Failed] {
                 let name = Name { base: key(1), variant };
                 assert_eq!(news(&message(&name, landed)), Some(News::Landed(name, landed)));
             }
