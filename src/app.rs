@@ -81,16 +81,14 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
         let (proxy, shared, drain) = (Arc::clone(&proxy), shared.clone(), drain.clone());
         let redis = redis.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new()
-            .name(format!("larder-{number}"))
-            .spawn(move || {
-                runtime.block_on(async move {
-                    if let Some(redis) = redis {
-                        tokio::spawn(redis.keep(number));
-                    }
-                    work(listener, proxy, shared, drain).await;
-                });
-            })?;
+        thread::Builder::new().name(format!("larder-{number}")).spawn(move || {
+            runtime.block_on(async move {
+                if let Some(redis) = redis {
+                    tokio::spawn(redis.keep(number));
+                }
+                work(listener, proxy, shared, drain).await;
+            });
+        })?;
     }
 
     let addresses = Addresses { listen, admin: admin_listener.as_ref().map(|(_, address)| *address) };

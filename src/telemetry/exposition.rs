@@ -13,7 +13,7 @@ use super::metrics::{
     ValidationMetrics,
 };
 use super::page::{Kind, Page};
-use super::redis;
+use super::{redis, shared};
 
 /// What `Content-Type` says of it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -36,6 +36,7 @@ pub fn render(telemetry: &Telemetry, uptime: Duration) -> String {
         &telemetry.invalidation.changes,
     );
     redis::render(&mut page, &telemetry.redis);
+    shared::render(&mut page, &telemetry.shared);
     connections(&mut page, &telemetry.connections);
     page.text
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::number::{CountByName, Counter, Gauge, Histogram};
-use super::shared::SharedMetrics;
 use super::redis::RedisMetrics;
+use super::shared::SharedMetrics;
 use crate::semantics::NotStored;
 
 /// All that one process counts.

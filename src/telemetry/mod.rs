@@ -8,9 +8,9 @@ pub mod exposition;
 pub mod log;
 pub mod metrics;
 pub mod number;
-pub mod shared;
 mod page;
 pub mod redis;
+pub mod shared;
 pub mod stats;
 
 pub use metrics::{Outcome, RouteMetrics, Telemetry};

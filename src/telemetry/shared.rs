@@ -1,6 +1,12 @@
 //! What is counted of the shared tier.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Telemetry;
 use super::number::{CountByName, Counter, Gauge};
+use super::page::{Kind, Page};
 
 /// The shared tier.
 #[derive(Debug, Default)]
@@ -25,4 +31,85 @@ pub struct SharedMetrics {
     pub leases_waited: Counter,
     /// What waits to be written, in bytes.
     pub queued_bytes: Gauge,
+}
+
+/// See [`SharedMetrics`] and [`super::redis::RedisMetrics`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each is the metric of the same name")]
+pub struct SharedStats {
+    pub links_up: i64,
+    pub hearing: bool,
+    pub breaker_opened: u64,
+    pub hits: u64,
+    pub misses: u64,
+    pub unreadable: BTreeMap<String, u64>,
+    pub written: u64,
+    pub patched: u64,
+    pub removed: u64,
+    pub dropped: u64,
+    pub leases_taken: u64,
+    pub leases_waited: u64,
+    pub queued_bytes: i64,
+}
+
+impl SharedStats {
+    /// As they are now.
+    pub fn new(telemetry: &Telemetry) -> Self {
+        let (shared, redis) = (&telemetry.shared, &telemetry.redis);
+        Self {
+            links_up: redis.links_up.get(),
+            hearing: redis.hearing.get() > 0,
+            breaker_opened: redis.opened.get(),
+            hits: shared.hits.get(),
+            misses: shared.misses.get(),
+            unreadable: shared.unreadable.get(),
+            written: shared.written.get(),
+            patched: shared.patched.get(),
+            removed: shared.removed.get(),
+            dropped: shared.dropped.get(),
+            leases_taken: shared.leases_taken.get(),
+            leases_waited: shared.leases_waited.get(),
+            queued_bytes: shared.queued_bytes.get(),
+        }
+    }
+}
+
+pub(super) fn render(page: &mut Page, shared: &SharedMetrics) {
+    for (name, help, counter) in [
+        ("larder_redis_hits_total", "Looks into Redis that found an answer to the request.", &shared.hits),
+        (
+            "larder_redis_misses_total",
+            "Looks into Redis that found none, for whatever reason.",
+            &shared.misses,
+        ),
+        ("larder_redis_written_total", "Answers written to Redis whole.", &shared.written),
+        (
+            "larder_redis_patched_total",
+            "Answers in Redis of which only the head was written.",
+            &shared.patched,
+        ),
+        ("larder_redis_removed_total", "Removals from Redis carried out.", &shared.removed),
+        (
+            "larder_redis_dropped_total",
+            "Writes to Redis that came to nothing: no room in the queue, or Redis failed.",
+            &shared.dropped,
+        ),
+        ("larder_redis_leases_taken_total", "Fetches made for all instances.", &shared.leases_taken),
+        (
+            "larder_redis_leases_waited_total",
+            "Times that a fetch waited for that of another instance.",
+            &shared.leases_waited,
+        ),
+    ] {
+        page.counter(name, help, counter);
+    }
+    page.gauge("larder_redis_queued_bytes", "What waits to be written to Redis.", &shared.queued_bytes);
+    let unreadable = shared.unreadable.get();
+    if !unreadable.is_empty() {
+        let help = "Values in Redis that could not be used, by reason.";
+        let mut family = page.family("larder_redis_unreadable_total", Kind::Counter, help);
+        for (reason, count) in unreadable {
+            family.sample(&[("reason", &reason)], count);
+        }
+    }
 }

@@ -15,6 +15,7 @@ use super::metrics::{
     ValidationMetrics,
 };
 use super::number::Histogram;
+use super::shared::SharedStats;
 
 /// A moment's copy of all numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,6 +30,8 @@ pub struct Stats {
     pub upstream: UpstreamStats,
     /// L1.
     pub memory: MemoryStats,
+    /// L2.
+    pub redis: SharedStats,
     /// One fetch for many.
     pub coalescing: CoalescingStats,
     /// Asking whether what is kept is still good.
@@ -155,6 +158,7 @@ impl Stats {
             routes: telemetry.routes.iter().map(|route| RouteStats::new(route)).collect(),
             upstream: UpstreamStats::new(&telemetry.upstream),
             memory: MemoryStats::new(&telemetry.memory),
+            redis: SharedStats::new(telemetry),
             coalescing: CoalescingStats::new(&telemetry.coalescing),
             validation: ValidationStats::new(&telemetry.validation),
             invalidation: InvalidationStats { changes: telemetry.invalidation.changes.get() },

@@ -200,7 +200,8 @@ async fn one_instance_asks_whether_what_all_have_is_good_still() {
     other.get("/a").await;
     pass(Duration::from_secs(61)).await;
     let held = Gate::new();
-    one.origin.on("/a", reply(304).header("etag", "\"one\"").header("cache-control", "max-age=60").held(&held));
+    one.origin
+        .on("/a", reply(304).header("etag", "\"one\"").header("cache-control", "max-age=60").held(&held));
     let first = one.begin(get("/a")).await;
     settle().await;
     let second = other.begin(get("/a")).await;

@@ -113,7 +113,8 @@ impl World {
     /// A client's end of a new connection, for every byte on it; and how it ended.
     pub(crate) fn raw(&self) -> (DuplexStream, Ending) {
         let (near, far) = duplex(PIPE_BYTES);
-        let (proxy, peer) = (Arc::clone(&self.proxy), Peer { address: self.peer, scheme: "http", here: None });
+        let (proxy, peer) =
+            (Arc::clone(&self.proxy), Peer { address: self.peer, scheme: "http", here: None });
         let answer = move |request| {
             let proxy = Arc::clone(&proxy);
             async move { proxy.answer(request, peer).await }

@@ -50,7 +50,7 @@ async fn leases(instance: &mut Instance, first: u64) {
     assert!(left <= lease && left > lease / 2, "{left:?}");
     assert!(tier.renew(name, ours, lease).await.unwrap());
     assert!(!tier.renew(name, theirs, lease).await.unwrap());
-    tier.release(name, theirs, Landed::NotKept).await.unwrap();
+    tier.release(name, theirs, Landed::Failed).await.unwrap();
     tier.release(name, ours, Landed::Kept).await.unwrap();
     instance.is_heard(News::Landed(name, Landed::Kept)).await;
     assert_eq!(tier.acquire(name, theirs, lease).await.unwrap(), Acquired::Ours);

@@ -28,9 +28,9 @@ async fn one_of_many_instances_gets_the_lease_and_all_who_wait_hear_what_came_of
     let (number, mine) = holder.unwrap();
     assert_eq!(instances[number].tier.acquire(name(1), mine, LEASE).await.unwrap(), Acquired::Ours);
     let began = Instant::now();
-    instances[number].tier.release(name(1), mine, Landed::NotKept).await.unwrap();
+    instances[number].tier.release(name(1), mine, Landed::Failed).await.unwrap();
     for instance in &mut instances {
-        instance.is_heard(News::Landed(name(1), Landed::NotKept)).await;
+        instance.is_heard(News::Landed(name(1), Landed::Failed)).await;
     }
     println!("five instances heard of it within {:?}", began.elapsed());
 }
