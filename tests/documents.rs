@@ -46,8 +46,9 @@ fn toml_blocks(text: &str) -> Vec<(usize, String)> {
 fn environment() -> Vec<(String, String)> {
     let secret = "a-secret-of-more-than-32-characters-or-so".to_owned();
     let key = "c3F1aXJyZWxzcXVpcnJlbHNxdWlycmVsc3F1aXJyZWw=".to_owned();
-    let texts = [secret.clone(), secret.clone(), secret, key];
-    let names = ["LARDER_ADMIN_TOKEN", "LARDER_KEY_SECRET", "REDIS_PASSWORD", "LARDER_KEY"];
+    let old_key = "Y2hpcG11bmtzY2hpcG11bmtzY2hpcG11bmtzY2hpcG0=".to_owned();
+    let texts = [secret.clone(), secret.clone(), secret, key, old_key];
+    let names = ["LARDER_ADMIN_TOKEN", "LARDER_KEY_SECRET", "REDIS_PASSWORD", "LARDER_KEY", "LARDER_KEY_OLD"];
     names.map(str::to_owned).into_iter().zip(texts).collect()
 }
 

@@ -12,7 +12,6 @@
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 
@@ -31,9 +30,10 @@ use super::respond::{self, Account, Trouble, failed, single};
 use super::route::Coalesce;
 use super::slice;
 use super::tee::Reader;
+use super::uncacheable::is_bearer;
 use crate::object::{Key, Stored};
 use crate::semantics::verdict::{serves_on_error, verdict};
-use crate::semantics::{Audience, Forward, RequestDirectives, VaryOn, Verdict};
+use crate::semantics::{Forward, RequestDirectives, VaryOn, Verdict};
 use crate::telemetry::Outcome;
 use crate::upstream::{Connector, UpstreamError};
 
@@ -328,12 +328,6 @@ impl<C: Connector> Proxy<C> {
         remembered
     }
 
-    /// Whether the last answer to such a request proved uncacheable.
-    pub(super) fn remembers(&self, cacheable: &Cacheable, headers: &HeaderMap) -> bool {
-        let now = self.clock.now();
-        self.uncacheable.remembers(&cacheable.key, is_bearer(cacheable, headers), now)
-    }
-
     /// What has come in the meantime.
     fn hit(&self, key: Key, parts: &Parts) -> Option<Response<Body>> {
         let now = self.clock.now();
@@ -390,12 +384,6 @@ impl<C: Connector> Proxy<C> {
             respond::instead(kept, trouble, parts, now, account)
         })
     }
-}
-
-/// Whether the request bears what may keep its answer from being kept, and that of others not.
-fn is_bearer(cacheable: &Cacheable, headers: &HeaderMap) -> bool {
-    let everyones = cacheable.audience == Audience::Everyone && !cacheable.declared_shared;
-    cacheable.undeclared_credential || (everyones && headers.contains_key(AUTHORIZATION))
 }
 
 fn answered((outcome, response): (Outcome, Response<Body>)) -> Look {

@@ -5,11 +5,16 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use moka::sync::Cache;
 
+use super::Proxy;
+use super::plan::Cacheable;
 use crate::clock::Timestamp;
 use crate::object::Key;
-use crate::semantics::NotStored;
+use crate::semantics::{Audience, NotStored};
+use crate::upstream::Connector;
 
 /// Keys whose answers were not kept, and until when that is believed.
 #[derive(Debug)]
@@ -59,4 +64,18 @@ impl Uncacheable {
             self.for_all.invalidate(key);
         }
     }
+}
+
+impl<C: Connector> Proxy<C> {
+    /// Whether the last answer to such a request proved uncacheable.
+    pub(super) fn remembers(&self, cacheable: &Cacheable, headers: &HeaderMap) -> bool {
+        let now = self.clock.now();
+        self.uncacheable.remembers(&cacheable.key, is_bearer(cacheable, headers), now)
+    }
+}
+
+/// Whether the request bears what may keep its answer from being kept, and that of others not.
+pub(super) fn is_bearer(cacheable: &Cacheable, headers: &HeaderMap) -> bool {
+    let everyones = cacheable.audience == Audience::Everyone && !cacheable.declared_shared;
+    cacheable.undeclared_credential || (everyones && headers.contains_key(AUTHORIZATION))
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo::Random as Any};
 use redis::{
     AsyncConnectionConfig, ClientTlsConfig, Cmd, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
     PushInfo, RedisConnectionInfo, RedisError, TlsCertificates, Value, cmd,
@@ -19,7 +20,8 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::address::{Address, Reach};
-use super::settings::{Login, Place, Settings, Tls};
+use super::settings::{self, Login, Place, Settings, Tls};
+use super::shards::Shards;
 use super::{security, stream};
 
 /// Makes connections.
@@ -28,6 +30,7 @@ pub(super) struct Dialer {
     tls: Option<Arc<ClientConfig>>,
     connect_timeout: Duration,
     command_timeout: Duration,
+    breaker: settings::Breaker,
 }
 
 enum Target {
@@ -47,6 +50,8 @@ pub(super) enum Connection {
 pub(super) struct Line {
     pub(super) connection: Connection,
     pub(super) driver: Driver,
+    /// Of a cluster.
+    pub(super) shards: Option<Shards>,
 }
 
 /// Keeps a connection going; it ends with the connection, and the other way round. A cluster's has none of ours.
@@ -105,7 +110,12 @@ impl Dialer {
             }
         };
         let (connect_timeout, command_timeout) = (settings.connect_timeout, settings.command_timeout);
-        Ok(Self { target, tls, connect_timeout, command_timeout })
+        Ok(Self { target, tls, connect_timeout, command_timeout, breaker: settings.breaker })
+    }
+
+    /// Whether names of different resources may lie in different places.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.target, Target::Cluster { .. })
     }
 
     /// A connection for commands.
@@ -114,15 +124,19 @@ impl Dialer {
             let mut line = match &self.target {
                 Target::One(address) => self.line(&address.reach, &address.hello).await?,
                 Target::Cluster { client, .. } => {
-                    let connection = client.get_async_connection().await?;
-                    Line { connection: Connection::Cluster(connection), driver: Driver(None) }
+                    let mut connection = client.get_async_connection().await?;
+                    let question = cmd("CLUSTER").arg("SLOTS").take();
+                    let slots = connection.route_command(question, RoutingInfo::SingleNode(Any)).await?;
+                    let shards = Shards::read(&slots.extract_error()?, self.breaker);
+                    let connection = Connection::Cluster(connection);
+                    Line { connection, driver: Driver(None), shards: Some(shards) }
                 }
                 Target::Sentinel { .. } => {
                     let (reach, hello) = self.master().await?;
                     self.line(&reach, hello).await?
                 }
             };
-            line.connection.query(&cmd("PING")).await?;
+            line.connection.ping().await?;
             Ok(line)
         };
         timeout(self.connect_timeout, connecting).await.map_err(|_| Unreachable::TooSlow)?
@@ -179,7 +193,8 @@ impl Dialer {
         let (connection, driver) = MultiplexedConnection::new_with_config(hello, stream, config).await?;
         let driver = tokio::spawn(driver);
         let abort = driver.abort_handle();
-        Ok(Line { connection: Connection::One(connection), driver: Driver(Some((driver, abort))) })
+        let driver = Driver(Some((driver, abort)));
+        Ok(Line { connection: Connection::One(connection), driver, shards: None })
     }
 
     /// Where the sentinels say the master is, and it says so too. All are asked at once: one that hangs holds up nobody.
@@ -311,6 +326,16 @@ impl Connection {
             Self::Cluster(connection) => connection.req_packed_command(command).await?,
         };
         value.extract_error()
+    }
+
+    /// Whether it is there; of a cluster, any of its nodes.
+    pub(super) async fn ping(&mut self) -> Result<(), RedisError> {
+        let ping = cmd("PING");
+        let answer = match self {
+            Self::One(connection) => connection.req_packed_command(&ping).await?,
+            Self::Cluster(connection) => connection.route_command(ping, RoutingInfo::SingleNode(Any)).await?,
+        };
+        answer.extract_error().map(drop)
     }
 
     pub(super) fn is_cluster(&self) -> bool {

@@ -21,6 +21,7 @@ mod second;
 mod secret;
 mod security;
 mod settings;
+mod shards;
 mod sight;
 mod standing;
 mod stream;

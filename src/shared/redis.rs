@@ -106,14 +106,14 @@ impl Tier for Redis {
     fn get(&self, names: Vec<Name>) -> Reply<'_, Vec<Option<Bytes>>> {
         let link = self.link();
         Box::pin(async move {
+            let Some(key) = names.first().map(|name| self.names.value(name)) else {
+                return Ok(Vec::new());
+            };
             let mut command = cmd(if names.len() == 1 { "GET" } else { "MGET" });
             for name in &names {
                 command.arg(self.names.value(name));
             }
-            if names.is_empty() {
-                return Ok(Vec::new());
-            }
-            match link?.ask(Command::Get, Question::Plain(&command)).await {
+            match link?.ask(Command::Get, Question::Plain { command: &command, key: &key }).await {
                 Ok(Value::Array(values)) => Ok(values.into_iter().map(bytes).collect()),
                 Ok(value) => Ok(vec![bytes(value)]),
                 // Something that is not ours lies there.
@@ -126,9 +126,9 @@ impl Tier for Redis {
     fn put(&self, name: Name, value: Bytes, keep_for: Duration) -> Reply<'_, ()> {
         let link = self.link();
         Box::pin(async move {
-            let mut command = cmd("SET");
-            command.arg(self.names.value(&name)).arg(value.as_ref()).arg("PX").arg(millis(keep_for));
-            link?.ask(Command::Put, Question::Plain(&command)).await.map(drop)
+            let (mut command, key) = (cmd("SET"), self.names.value(&name));
+            command.arg(&key).arg(value.as_ref()).arg("PX").arg(millis(keep_for));
+            link?.ask(Command::Put, Question::Plain { command: &command, key: &key }).await.map(drop)
         })
     }
 
@@ -145,14 +145,19 @@ impl Tier for Redis {
     fn remove(&self, names: Vec<Name>) -> Reply<'_, ()> {
         let link = self.link();
         Box::pin(async move {
-            if names.is_empty() {
-                return Ok(());
+            let link = link?;
+            let mut result = Ok(());
+            // In a cluster each of them may lie elsewhere.
+            let together = |one: &Name, next: &Name| !self.dialer.is_cluster() || one.base == next.base;
+            for names in names.chunk_by(together) {
+                let mut command = cmd("UNLINK");
+                let keys: Vec<_> = names.iter().map(|name| self.names.value(name)).collect();
+                command.arg(&keys);
+                let key = keys.first().map_or(&[][..], Vec::as_slice);
+                let replied = link.ask(Command::Remove, Question::Plain { command: &command, key }).await;
+                result = result.and(replied.map(drop));
             }
-            let mut command = cmd("UNLINK");
-            for name in &names {
-                command.arg(self.names.value(name));
-            }
-            link?.ask(Command::Remove, Question::Plain(&command)).await.map(drop)
+            result
         })
     }
 

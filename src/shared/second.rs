@@ -98,9 +98,9 @@ impl Shared {
         let heard = Arc::new(Notify::new());
         let wakes = Arc::clone(&heard);
         let leases = Leases::new(Arc::clone(&tier), settings.lease, Arc::clone(&telemetry));
-        let hears = Arc::clone(&leases);
+        let lessor = Arc::clone(&leases);
         tier.tell(Box::new(move |news| {
-            hears.hear(news);
+            lessor.hear(news);
             if news == News::Hearing {
                 wakes.notify_one();
             }

@@ -24,10 +24,9 @@ impl Shared {
             return;
         }
         loop {
-            let wait = match self.agree_once().await {
-                Ok(()) => AGREED_ON_EVERY,
-                Err(_) => TRIED_EVERY,
-            };
+            let agreed = self.agree_once().await.is_ok();
+            // What was agreed once holds; when the tier is back, that is heard.
+            let wait = if agreed || self.is_ready() { AGREED_ON_EVERY } else { TRIED_EVERY };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.heard.notified() => {}

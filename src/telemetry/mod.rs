@@ -12,5 +12,6 @@ mod page;
 pub mod redis;
 pub mod shared;
 pub mod stats;
+mod stats_shared;
 
 pub use metrics::{Outcome, RouteMetrics, Telemetry};

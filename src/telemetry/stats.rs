@@ -15,7 +15,7 @@ use super::metrics::{
     ValidationMetrics,
 };
 use super::number::Histogram;
-use super::shared::SharedStats;
+use super::stats_shared::SharedStats;
 
 /// A moment's copy of all numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -1,4 +1,5 @@
-//! Runs every file in `tests/scenarios`, over HTTP/1 and over HTTP/2.
+//! Runs every file in `tests/scenarios`: over HTTP/1 and over HTTP/2; with a shared tier behind memory, where all must be as it is
+//! without one; and with one that fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,20 +8,38 @@ use http::HeaderMap;
 
 use crate::client::{Answer, Transport, ask};
 use crate::origin::reply;
-use crate::scenario::{Exchange, Fault, Message, Scenario, Step};
+use crate::scenario::{Exchange, Fault as Wrong, Message, Scenario, Step};
+use crate::tier::{FakeTier, Fault};
 use crate::world::{World, pass_seconds};
 
 #[tokio::test(start_paused = true)]
 async fn each_scenario_holds_over_http1() {
-    run_all(Transport::Http1).await;
+    run_all(Transport::Http1, None).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_scenario_holds_over_http2() {
-    run_all(Transport::Http2).await;
+    run_all(Transport::Http2, None).await;
 }
 
-async fn run_all(transport: Transport) {
+#[tokio::test(start_paused = true)]
+async fn each_scenario_holds_with_a_shared_tier() {
+    run_all(Transport::Http1, Some(Fault::None)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_scenario_holds_with_a_shared_tier_that_is_away() {
+    run_all(Transport::Http1, Some(Fault::Breaks)).await;
+}
+
+/// What is not as it is without a shared tier, and why that is right.
+const DIFFERENT: [(&str, &str); 2] = [
+    ("range/several.txt", "the boundary is drawn, and more is drawn before it"),
+    ("variants/bound.txt", "variants for which there was no room in memory are found in the shared tier"),
+];
+
+/// `shared`: with a shared tier that fails so, once instances have agreed.
+async fn run_all(transport: Transport, shared: Option<Fault>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     collect(&root.join("tests/scenarios"), &mut files);
@@ -32,13 +51,14 @@ async fn run_all(transport: Transport) {
         let name = file.strip_prefix(root).unwrap_or(&file);
         match Scenario::parse(name, &text) {
             Err(fault) => faults.push(fault.to_string()),
+            Ok(_) if shared.is_some() && DIFFERENT.iter().any(|(file, _)| name.ends_with(file)) => {}
             Ok(scenario) => {
-                let failed = run(&scenario, transport).await;
+                let failed = run(&scenario, transport, shared).await;
                 faults.extend(failed.iter().map(|fault| format!("{fault}\n    in: {}", scenario.title)));
             }
         }
     }
-    assert!(faults.is_empty(), "over {transport:?}:\n{}", faults.join("\n"));
+    assert!(faults.is_empty(), "over {transport:?}, {shared:?}:\n{}", faults.join("\n"));
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -53,8 +73,16 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 /// All that did not hold in the first step that did not.
-async fn run(scenario: &Scenario, transport: Transport) -> Vec<Fault> {
-    let world = World::over(transport, &scenario.config);
+async fn run(scenario: &Scenario, transport: Transport, shared: Option<Fault>) -> Vec<Wrong> {
+    let world = match shared {
+        None => World::over(transport, &scenario.config),
+        Some(fault) => {
+            let tier = FakeTier::new();
+            let world = World::sharing_over(transport, &tier, &scenario.config, 0).await;
+            tier.fails(fault);
+            world
+        }
+    };
     // What each request that is answered from the script must come with.
     let mut wanted: Vec<(&str, &Message)> = Vec::new();
     let mut checked = 0;
@@ -86,7 +114,7 @@ async fn run(scenario: &Scenario, transport: Transport) -> Vec<Fault> {
         if !wrong.is_empty() {
             // Said here with its place; the world's end would only say it again.
             std::mem::forget(world);
-            return wrong.into_iter().map(|what| Fault { place: place.clone(), what }).collect();
+            return wrong.into_iter().map(|what| Wrong { place: place.clone(), what }).collect();
         }
     }
     Vec::new()

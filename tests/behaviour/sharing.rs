@@ -87,16 +87,16 @@ async fn a_herd_on_a_cold_key_reads_once() {
 #[tokio::test(start_paused = true)]
 async fn a_herd_that_finds_nothing_there_fetches_once() {
     let (tier, one, _other) = two("").await;
-    let (gate, held) = (Gate::new(), Gate::new());
+    let (gate, upstream) = (Gate::new(), Gate::new());
     tier.holds_reads(&gate);
-    one.origin.on("/a", fresh("one").held(&held));
+    one.origin.on("/a", fresh("one").held(&upstream));
     let herd = one.begin_many(100, "/a").await;
-    assert_eq!((gate.waiting(), held.waiting()), (1, 0));
+    assert_eq!((gate.waiting(), upstream.waiting()), (1, 0));
     gate.open();
     settle().await;
-    assert_eq!(held.waiting(), 1);
+    assert_eq!(upstream.waiting(), 1);
     let later = one.begin_many(10, "/a").await;
-    held.open();
+    upstream.open();
     for waiting in herd.into_iter().chain(later) {
         assert_eq!(waiting.answer().await.text(), "one");
     }

@@ -93,7 +93,8 @@ async fn one_that_comes_back_empty_is_used_again() {
 
 #[tokio::test(start_paused = true)]
 async fn values_that_are_noise_or_anothers_are_misses_and_counted() {
-    let noises: [(&str, fn(&FakeTier)); 6] = [
+    type Noise = (&'static str, fn(&FakeTier));
+    let noises: [Noise; 6] = [
         ("one bit", |tier| tier.corrupt(|bytes| *bytes.last_mut().unwrap() ^= 1)),
         ("the first bit", |tier| tier.corrupt(|bytes| bytes[0] ^= 1)),
         ("the version", |tier| tier.corrupt(|bytes| bytes[4] ^= 0x40)),

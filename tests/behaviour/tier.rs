@@ -180,7 +180,9 @@ impl FakeTier {
 
     fn say(&self, news: News) {
         let listeners = self.state().listeners.clone();
-        listeners.iter().for_each(|listener| listener(news));
+        for listener in &listeners {
+            listener(news);
+        }
     }
 
     /// It comes back empty.
@@ -199,7 +201,6 @@ impl FakeTier {
     async fn fault(&self, writes: bool) -> Result<bool, TierError> {
         let fault = self.state().fault;
         match fault {
-            Fault::None => Ok(true),
             Fault::Away => Err(TierError::Away),
             Fault::Breaks => Err(TierError::Broken),
             Fault::Full if writes => Err(TierError::Refused("OOM")),
@@ -351,6 +352,9 @@ impl Tier for FakeTier {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("values", &self.values.len()).field("fault", &self.fault).finish()
+        f.debug_struct("State")
+            .field("values", &self.values.len())
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
     }
 }

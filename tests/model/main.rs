@@ -24,6 +24,9 @@ mod client;
 #[path = "../behaviour/origin.rs"]
 mod origin;
 #[expect(dead_code, reason = "the behaviour tests use the rest")]
+#[path = "../behaviour/tier.rs"]
+mod tier;
+#[expect(dead_code, reason = "the behaviour tests use the rest")]
 #[path = "../behaviour/world.rs"]
 mod world;
 

@@ -30,12 +30,15 @@ async fn a_cluster_does_all_that_is_asked_of_a_tier_whatever_happens_to_its_node
     cluster.masters[1].ask(&["SCRIPT", "FLUSH"]).await;
     cluster.masters[1].ask(&["FLUSHALL"]).await;
     basics::work(&mut instance, 200).await;
+    a_node_hangs(&cluster, &instance).await;
+    instance.is_up().await;
+    basics::work(&mut instance, 300).await;
     a_master_is_lost(&mut cluster, &instance).await;
     for node in [&cluster.masters[1], &cluster.masters[2], &cluster.replica] {
         cluster.is_whole(node, 4).await;
     }
     instance.is_up().await;
-    basics::work(&mut instance, 300).await;
+    basics::work(&mut instance, 500).await;
 }
 
 /// ASK while it moves, MOVED when it has.
@@ -60,6 +63,50 @@ async fn a_slot_moves(cluster: &Cluster, instance: &Instance) {
     for _ in 0..10 {
         assert_eq!(instance.timed(moved).await.0.unwrap().unwrap(), "there");
     }
+}
+
+/// Its part of the values is away, and soon costs nothing; all others are there.
+async fn a_node_hangs(cluster: &Cluster, instance: &Instance) {
+    for node in cluster.nodes() {
+        node.ask(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
+    }
+    let (mut of_hung, mut of_others) = (Vec::new(), Vec::new());
+    for number in 600..700 {
+        instance.put(name(number), b"before").await.unwrap();
+        let place =
+            if cluster.slot(&text(name(number))).await.1 == 1 { &mut of_hung } else { &mut of_others };
+        place.push(name(number));
+    }
+    cluster.masters[1].hang();
+    let began = Instant::now();
+    let (mut waited, mut away, mut answered) = (0, 0, 0);
+    let (mut slowest, mut longest) = (Duration::ZERO, Duration::ZERO);
+    while began.elapsed() < Duration::from_secs(3) {
+        for at in 0..of_hung.len() {
+            let (result, took) = instance.timed(of_hung[at]).await;
+            match result.unwrap_err() {
+                TierError::Away => slowest = slowest.max(took),
+                _ => waited += 1,
+            }
+            away += 1;
+            let (result, took) = instance.timed(of_others[at]).await;
+            assert_eq!(result.unwrap().unwrap(), "before");
+            longest = longest.max(took);
+            answered += 1;
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    println!(
+        "a node hung: of {away} of its commands {waited} waited, and then at most {slowest:?}; \
+         {answered} of others answered within {longest:?}"
+    );
+    assert!(waited <= 5, "{waited} commands waited");
+    cluster.masters[1].go_on();
+    let began = Instant::now();
+    for name in of_hung {
+        instance.back(name, Duration::from_secs(2)).await;
+    }
+    println!("… and all of them back after {:?}", began.elapsed());
 }
 
 async fn a_master_is_lost(cluster: &mut Cluster, instance: &Instance) {
