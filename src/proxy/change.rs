@@ -131,7 +131,8 @@ impl<C: Connector> Proxy<C> {
         let Some(terms) = self.terms_of_get(client, target, &response) else {
             return Err(Box::new(passing(response)));
         };
-        let facts = Facts { times, stamp, resource: terms.resource, route: terms.route };
+        let Terms { resource, route, here, .. } = terms;
+        let facts = Facts { times, stamp, resource, route, here };
         // RFC 9110, 9.3.3: "Responses to POST requests are only cacheable when they include explicit freshness information".
         let is_explicit = self
             .storable(&terms, response.status(), response.headers(), facts)
@@ -179,6 +180,7 @@ impl<C: Connector> Proxy<C> {
             resource: self.resource(&wanted, routed.route),
             wants: Wants::Whole,
             kept: None,
+            here: client.asked_here(target),
         })
     }
 }

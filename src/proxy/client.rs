@@ -1,12 +1,14 @@
 //! Who asks and what for: a request's head on its way through, with the connection it came on.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::Method;
 use http::request::Parts;
 use ipnet::IpNet;
 
 use super::hop::Hop;
-use super::own_address::host_in_key;
+use super::own_address::{host_in_key, is_at};
 use super::target::{self, BadRequest, Peer, Target};
 use super::wanted::{Content, Wanted};
 
@@ -41,6 +43,11 @@ impl Client {
     /// What the request is for.
     pub fn target(&self, trusted_proxies: &[IpNet]) -> Result<Target<'_>, BadRequest> {
         target::read(&self.parts, self.peer, trusted_proxies)
+    }
+
+    /// The address of our own socket, if that is what the client asked for.
+    pub fn asked_here(&self, target: &Target<'_>) -> Option<SocketAddr> {
+        self.peer.here.filter(|here| is_at(&target.authority, *here))
     }
 
     /// The request as route and key see it, with this method and no body.

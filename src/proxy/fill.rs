@@ -17,6 +17,7 @@ use super::job::{Facts, Job, Terms, Wants, is_failure, plain};
 use super::keep::Keeping;
 use super::lead::Lead;
 use super::prepare::{is_endless, passing};
+use super::share::is_named_by;
 use crate::clock::Timestamp;
 use crate::semantics::storable::{Asked, Keep, Times, storable};
 use crate::semantics::{NotStored, validator};
@@ -55,18 +56,19 @@ impl<C: Connector> Proxy<C> {
     /// … for this instance, and for all others if it has the lease. An error, or a task that ends halfway, drops the lease:
     /// then the others learn that it failed.
     async fn fly_alone(self: Arc<Self>, job: Job, mut pilot: Pilot, lease: Option<Lease>) {
-        let base = job.terms.cacheable.key;
+        let (base, here) = (job.terms.cacheable.key, job.terms.here);
         match self.ask(job).await {
             Ok(Fetched::Keep(keeping)) if keeping.arrived.lifetime.can_be_shared() => {
                 // What will not lie in the shared tier, others need not wait for.
                 let lease = lease.filter(|_| self.is_to_be_shared(&keeping));
                 pilot.keep(keeping.key, Arc::clone(&keeping.arrived));
-                self.pump(*keeping, Some(&pilot)).await;
-                self.land(base, lease);
+                let is_shared = self.pump(*keeping, Some(&pilot)).await;
+                self.land(base, lease, is_shared);
             }
             Ok(Fetched::Confirmed(confirmed)) if confirmed.stored.lifetime.can_be_shared() => {
+                let is_shared = here.is_none_or(|here| !is_named_by(&confirmed.stored, here));
                 pilot.confirm(confirmed);
-                self.land(base, lease);
+                self.land(base, lease, is_shared);
             }
             Ok(fetched) => {
                 if let Some(lease) = lease {
@@ -163,7 +165,8 @@ impl<C: Connector> Proxy<C> {
         }
         self.snapshot.metrics(terms.route).upstream.record(began.elapsed());
         let times = Times { requested_at, answered_at: now };
-        Ok((response, Facts { times, stamp, resource: terms.resource, route: terms.route }))
+        let Terms { resource, route, here, .. } = *terms;
+        Ok((response, Facts { times, stamp, resource, route, here }))
     }
 
     /// Whether it is kept, and how.

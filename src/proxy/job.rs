@@ -3,6 +3,7 @@
 //! Where something is kept that can't be used as it is, the request asks about that: whether it is good still, or for the rest of
 //! a part. What comes back is then held against what is kept.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{IF_RANGE, RANGE};
@@ -48,6 +49,8 @@ pub struct Terms {
     pub wants: Wants,
     /// What is kept for it, and can't be used as it is.
     pub kept: Option<Arc<Stored>>,
+    /// The address of this instance's own socket, if the client asked by that.
+    pub here: Option<SocketAddr>,
 }
 
 /// How much of an answer is asked for.
@@ -72,6 +75,8 @@ pub struct Facts {
     pub resource: Resource,
     /// The route's place in the snapshot.
     pub route: usize,
+    /// See `Terms`.
+    pub here: Option<SocketAddr>,
 }
 
 impl<C: Connector> Proxy<C> {
@@ -115,6 +120,7 @@ impl<C: Connector> Proxy<C> {
             resource: self.resource(&wanted, client.route),
             wants,
             kept,
+            here: client.asked_here(&target),
         };
         Ok(Job { request, asks_about_kept, terms })
     }

@@ -74,9 +74,9 @@ impl<C: Connector> Proxy<C> {
         part.is_none() && self.shared.as_ref().is_some_and(is_short)
     }
 
-    /// Ends the turn of this instance, now that what it was for is kept or never will be.
-    pub(super) fn land(&self, base: Key, lease: Option<Lease>) {
-        if let (Some(shared), Some(lease)) = (&self.shared, lease) {
+    /// Ends the turn of this instance. What only it has, each of the others must fetch once.
+    pub(super) fn land(&self, base: Key, lease: Option<Lease>, is_shared: bool) {
+        if let (Some(shared), Some(lease), true) = (&self.shared, lease, is_shared) {
             shared.land(base, lease);
         }
     }

@@ -1,59 +1,86 @@
-//! The host in a key: the one the client asked for, unless that is no name but the address of the very socket it reached.
+//! The host in a key: the one the client asked for, but for the port where that is the address of the very socket it reached.
 //!
-//! Behind a load balancer all instances are asked for the same host. Asked directly, each by its own address and port, they
-//! would have nothing in common, though they stand before one API. So where a tier is shared, the address of an instance's own
-//! socket counts as one host, whichever instance it is. A name stays a name, `localhost` too: an API may well answer
-//! `127.0.0.1` with a redirect to it.
+//! Behind a load balancer all instances are asked for the same host. Asked directly, each by its own port, instances on one
+//! machine would have nothing in common, though they stand before one API. So where a tier is shared, the port of an instance's
+//! own socket is left out. The upstream is told the whole: an answer that repeats it is this instance's alone. A name stays a
+//! name, `localhost` too: an API may well answer `127.0.0.1` with a redirect to it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
 
-/// Stands in keys for an instance's own address. No host is written so: an `@` ends the user's name.
-pub const OWN_ADDRESS: &str = "@";
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+use memchr::memmem;
 
-/// The host as it stands in a key. `here`: the socket that was reached, where a tier is shared; an unspecified address stands
-/// for all of the machine's.
+/// The host as it stands in a key. `here`: the socket that was reached, where a tier is shared.
 pub fn host_in_key(authority: &str, here: Option<SocketAddr>) -> &str {
-    match here {
-        Some(here) if is_at(authority, here) => OWN_ADDRESS,
-        _ => authority,
-    }
+    let colon = here.filter(|here| is_at(authority, *here)).and_then(|_| authority.rfind(':'));
+    // With the colon: no other host ends with one, for `target` takes it from an empty port.
+    colon.map_or(authority, |colon| &authority[..=colon])
 }
 
-fn is_at(authority: &str, here: SocketAddr) -> bool {
-    // Names, which are most, cost one comparison.
-    if !authority.starts_with(|first: char| first == '[' || first.is_ascii_digit()) {
-        return false;
+/// Whether the client asked for this by the address of the socket it reached, as that is written.
+pub fn is_at(authority: &str, here: SocketAddr) -> bool {
+    let mut text = Expected(authority);
+    write!(text, "{here}").is_ok() && text.0.is_empty()
+}
+
+/// Whether an answer to who asked at this address may hold it: then it leads to this instance, and others must not give it.
+pub fn is_named_in(here: SocketAddr, headers: &HeaderMap, body: &[u8]) -> bool {
+    let text = here.to_string();
+    let finder = memmem::Finder::new(&text);
+    let is_in = |bytes: &[u8]| finder.find(bytes).is_some();
+    // In a body that is compressed it can't be seen.
+    headers.contains_key(CONTENT_ENCODING)
+        || headers.values().any(|value| is_in(value.as_bytes()))
+        || is_in(body)
+}
+
+/// What is still to be written, if it is to be what is expected.
+struct Expected<'t>(&'t str);
+
+impl Write for Expected<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(text).ok_or(fmt::Error)?;
+        Ok(())
     }
-    let ip = || authority.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    // The scheme's own port has been taken away.
-    let asked = authority.parse().or_else(|_| ip().map(|ip| SocketAddr::new(ip, 80)));
-    let is_here = |ip: IpAddr| here.ip().is_unspecified() || here.ip().to_canonical() == ip.to_canonical();
-    asked.is_ok_and(|asked: SocketAddr| asked.port() == here.port() && is_here(asked.ip()))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
-    fn only_the_address_of_the_socket_itself_is_no_name() {
-        for (authority, here, own) in [
-            ("127.0.0.1:8080", "127.0.0.1:8080", true),
-            ("127.0.0.1:8090", "127.0.0.1:8080", false),
-            ("127.0.0.2:8080", "127.0.0.1:8080", false),
-            ("localhost:8080", "127.0.0.1:8080", false),
-            ("api.example:8080", "127.0.0.1:8080", false),
-            ("1.example", "127.0.0.1:80", false),
-            ("127.0.0.1", "127.0.0.1:80", true),
-            ("127.0.0.1", "127.0.0.1:8080", false),
-            ("[::1]:8080", "[::1]:8080", true),
-            ("[::1]", "[::1]:80", true),
-            ("127.0.0.1:8080", "[::ffff:127.0.0.1]:8080", true),
-            ("10.1.2.3:8080", "0.0.0.0:8080", true),
+    fn only_the_port_of_the_socket_itself_is_left_out() {
+        for (authority, here, host) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080", "127.0.0.1:"),
+            ("[::1]:8080", "[::1]:8080", "[::1]:"),
+            ("127.0.0.1:8090", "127.0.0.1:8080", "127.0.0.1:8090"),
+            ("127.0.0.1:808", "127.0.0.1:8080", "127.0.0.1:808"),
+            ("127.0.0.1:80800", "127.0.0.1:8080", "127.0.0.1:80800"),
+            ("127.0.0.2:8080", "127.0.0.1:8080", "127.0.0.2:8080"),
+            ("localhost:8080", "127.0.0.1:8080", "localhost:8080"),
+            ("127.0.0.1", "127.0.0.1:80", "127.0.0.1"),
+            ("", "127.0.0.1:80", ""),
         ] {
-            let host = host_in_key(authority, Some(here.parse().unwrap()));
-            assert_eq!(host == OWN_ADDRESS, own, "{authority} at {here}");
+            assert_eq!(host_in_key(authority, Some(here.parse().unwrap())), host, "{authority} at {here}");
             assert_eq!(host_in_key(authority, None), authority);
         }
+    }
+
+    #[test]
+    fn an_answer_that_repeats_the_address_is_found() {
+        let here = "127.0.0.1:8080".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("location", HeaderValue::from_static("http://127.0.0.1:8081/a"));
+        assert!(!is_named_in(here, &headers, b"{\"next\": \"/a?page=2\"}"));
+        assert!(is_named_in(here, &headers, b"{\"next\": \"http://127.0.0.1:8080/a?page=2\"}"));
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        assert!(is_named_in(here, &headers, b""));
+        headers.remove(CONTENT_ENCODING);
+        headers.insert("location", HeaderValue::from_static("http://127.0.0.1:8080/a"));
+        assert!(is_named_in(here, &headers, b""));
     }
 }

@@ -17,8 +17,9 @@ use crate::semantics::NotStored;
 use crate::upstream::{BodyError, Connector};
 
 impl<C: Connector> Proxy<C> {
-    /// Moves the body from the upstream to its readers and, when it is whole, into memory.
-    pub(super) async fn pump(&self, keeping: Keeping, pilot: Option<&Pilot>) {
+    /// Moves the body from the upstream to its readers and, when it is whole, into memory. Whether other
+    /// instances find it, too.
+    pub(super) async fn pump(&self, keeping: Keeping, pilot: Option<&Pilot>) -> bool {
         let Keeping { arrived, key, mut body, facts, base, around } = keeping;
         let tee = &arrived.tee;
         let _ends = EndsAnyway(tee);
@@ -54,12 +55,12 @@ impl<C: Connector> Proxy<C> {
             }
             tee.push(chunk);
             if !keeps && tee.room(self.client_silence_max).await.is_err() {
-                return;
+                return false;
             }
             // What comes for nobody, and will be old when it is whole, would only take a place at the upstream.
             let shared = arrived.lifetime.can_be_shared();
             if shared && !arrived.lifetime.is_fresh(self.clock.now()) && !tee.has_readers() {
-                return;
+                return false;
             }
         };
         // Fewer bytes than the head said are not the rest of it either.
@@ -71,6 +72,7 @@ impl<C: Connector> Proxy<C> {
         }
         // A cache may leave trailers out, but then what is kept is not what came (RFC 9110, 6.5): rare enough to pass.
         let whole = matches!(end, Ok(None)) && keeps;
+        let mut is_shared = false;
         if whole {
             let stored = self.stored(&arrived.head, tee.whole(), arrived.part, arrived.lifetime, facts);
             let place = (base, key, Arc::clone(&arrived.vary));
@@ -78,9 +80,9 @@ impl<C: Connector> Proxy<C> {
                 self.put_part(place, stored, facts);
             } else {
                 let stored = Arc::new(stored);
-                if self.put(key, Arc::clone(&stored)) {
-                    self.share(facts.route, place, &stored, New::Whole);
-                }
+                // Where memory has a later one, so have the others.
+                is_shared =
+                    !self.put(key, Arc::clone(&stored)) || self.share(facts, place, &stored, New::Whole);
                 self.uncacheable.forget(&base);
             }
         } else if keeps {
@@ -88,6 +90,7 @@ impl<C: Connector> Proxy<C> {
             self.give_up(&arrived, base, facts.route, why, pilot);
         }
         tee.end(end);
+        is_shared
     }
 
     /// Why a body that has grown to `come` bytes, by `more`, can't be held any longer.

@@ -3,12 +3,15 @@
 //! Only what memory was given goes there, only by routes that say so, and only whole answers that anybody with the same key may
 //! be given without asking (`Shared::keep` sees to that).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
 
 use super::Proxy;
+use super::job::Facts;
+use super::own_address::is_named_in;
 use super::plan::{Plan, plan};
 use super::route::Tiers;
 use super::wanted::Wanted;
@@ -35,11 +38,21 @@ impl<C> Proxy<C> {
         (self.snapshot.routes.get(route).tier == Tiers::Both && shared.is_ready()).then_some(shared)
     }
 
-    /// Gives what has just been kept in memory to the other instances.
-    pub(super) fn share(&self, route: usize, (base, key, vary): Shelf, stored: &Arc<Stored>, new: New) {
+    /// Gives what has just been kept in memory to the other instances. Whether they may find it there.
+    pub(super) fn share(
+        &self,
+        Facts { route, here, .. }: Facts,
+        (base, key, vary): Shelf,
+        stored: &Arc<Stored>,
+        new: New,
+    ) -> bool {
         let Some(shared) = self.shared_by(route) else {
-            return;
+            return false;
         };
+        if here.is_some_and(|here| is_named_by(stored, here)) {
+            shared.forget(base, key);
+            return false;
+        }
         let entry = Entry {
             base,
             key,
@@ -48,7 +61,7 @@ impl<C> Proxy<C> {
             stored: Arc::clone(stored),
             is_update: new == New::Head,
         };
-        shared.keep(route, entry);
+        shared.keep(route, entry)
     }
 
     /// Takes back what may lie there: it is not what the upstream would say any more.
@@ -91,4 +104,9 @@ impl<C> Proxy<C> {
             }
         }
     }
+}
+
+/// Whether an answer to who asked at this instance's own address may lead there: it is not for clients of others.
+pub(super) fn is_named_by(stored: &Stored, here: SocketAddr) -> bool {
+    is_named_in(here, &stored.head.headers, &stored.body)
 }

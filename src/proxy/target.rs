@@ -111,16 +111,23 @@ fn authority(parts: &Parts) -> Result<&str, BadRequest> {
 fn valid_host(host: &[u8]) -> Result<&str, BadRequest> {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~[]:%!$&'()*+,;=".contains(byte);
     let text = std::str::from_utf8(host).map_err(|_| BadRequest::InvalidHost)?;
-    if text.is_empty() || !host.iter().all(allowed) {
+    let (name, port) = match text.find(']').filter(|_| text.starts_with('[')) {
+        Some(end) => text.split_at(end + 1),
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    // RFC 3986, 3.2.3: `port = *DIGIT`.
+    let has_port = port.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    if name.is_empty() || !host.iter().all(allowed) || !(port.is_empty() || has_port) {
         return Err(BadRequest::InvalidHost);
     }
     Ok(text)
 }
 
-/// Two spellings of one host are one host.
+/// Two spellings of one host are one host. RFC 3986, 6.2.3: "normalizers should remove the ':' delimiter when the port is empty".
 fn plain<'r>(authority: &'r str, scheme: &str) -> Cow<'r, str> {
     let own_port = if scheme == "https" { ":443" } else { ":80" };
-    let authority = authority.strip_suffix(own_port).unwrap_or(authority);
+    let stripped = authority.strip_suffix(own_port).or_else(|| authority.strip_suffix(':'));
+    let authority = stripped.unwrap_or(authority);
     if authority.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(authority.to_ascii_lowercase())
     } else {

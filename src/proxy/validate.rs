@@ -70,7 +70,7 @@ impl<C: Connector> Proxy<C> {
                 if self.entry_at(&key).is_none_or(|now_there| Arc::ptr_eq(&now_there, kept))
                     && self.put(key, Arc::clone(&stored))
                 {
-                    self.share(terms.route, (base, key, vary), &stored, New::Head);
+                    self.share(facts, (base, key, vary), &stored, New::Head);
                 }
                 self.uncacheable.forget(&base);
                 (stored, Ok(()))

@@ -26,24 +26,26 @@ const AT_ONCE_MAX: usize = 32;
 const ASKED_ABOUT_FOR: Duration = Duration::from_secs(3600);
 
 impl Shared {
-    /// Queues an answer, if it is one that others may be given as it is, and remembers what its route varies on.
-    pub fn keep(&self, route: usize, entry: Entry) {
+    /// Queues an answer, if it is one that others may be given as it is: whether it was. Remembers what its route varies on.
+    pub fn keep(&self, route: usize, entry: Entry) -> bool {
         if !self.is_ready() {
-            return;
+            return false;
         }
         if !entry.vary.is_empty() {
             self.bases.varied(route, &entry.vary);
         }
         let stored = &entry.stored;
         if stored.part.is_some() {
-            return;
+            return false;
         }
-        if stored.lifetime.can_be_shared() && self.takes(stored.body.len() as u64) {
+        let is_shared = stored.lifetime.can_be_shared() && self.takes(stored.body.len() as u64);
+        if is_shared {
             self.queue.push(Order::Keep(entry));
         } else {
             // It has taken the place of what may lie there.
             self.forget(entry.base, entry.key);
         }
+        is_shared
     }
 
     /// Whether a body of so many bytes may lie there.
