@@ -11,7 +11,7 @@ use std::thread;
 
 use tokio::sync::Semaphore;
 
-use crate::admin::{self, Admin, EntryQuestion, Readiness};
+use crate::admin::{self, Admin, EntryAnswer, EntryQuestion, Readiness};
 use crate::clock::Clock;
 use crate::config::{Loaded, Settings};
 use crate::object::Epoch;
@@ -241,11 +241,15 @@ fn administration(
     readiness: Arc<Readiness>,
 ) -> Admin {
     let proxy = Arc::downgrade(proxy);
-    let entry = move |question: &EntryQuestion| {
-        let proxy = proxy.upgrade().ok_or("shutting down")?;
-        let entry =
-            proxy.entry(listen, &question.method, &question.url, &question.headers, &question.body)?;
-        serde_json::to_value(entry).map_err(|error| error.to_string())
+    let entry = move |question: EntryQuestion| {
+        let proxy = proxy.upgrade();
+        let held = async move {
+            let proxy = proxy.ok_or("shutting down")?;
+            let EntryQuestion { method, url, headers, body } = question;
+            let entry = proxy.entry(listen, &method, &url, &headers, &body).await?;
+            serde_json::to_value(entry).map_err(|error| error.to_string())
+        };
+        Box::pin(held) as EntryAnswer
     };
     Admin::new(admin::Parts {
         telemetry,

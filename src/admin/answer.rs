@@ -112,7 +112,7 @@ impl Admin {
             }
             Endpoint::Config => json(StatusCode::OK, &self.config),
             Endpoint::Entry => match read(body).await {
-                Ok(body) => self.entry(request, body),
+                Ok(body) => self.entry(request, body).await,
                 Err((status, why)) => problem(status, why),
             },
         }
@@ -133,9 +133,13 @@ impl Admin {
         with(Response::new(text.into()), CONTENT_TYPE, exposition::CONTENT_TYPE)
     }
 
-    fn entry(&self, request: &request::Parts, body: Bytes) -> Response<Bytes> {
+    async fn entry(&self, request: &request::Parts, body: Bytes) -> Response<Bytes> {
         let question = EntryQuestion::read(request, body, self.access.takes_authorization());
-        match question.and_then(|question| (self.entry)(&question)) {
+        let found = match question {
+            Ok(question) => (self.entry)(question).await,
+            Err(why) => Err(why),
+        };
+        match found {
             Ok(found) => json(StatusCode::OK, &found),
             Err(why) => problem(StatusCode::BAD_REQUEST, &why),
         }
@@ -224,20 +228,22 @@ mod tests {
             token: token.map(|token| Secret::new(token.to_owned())),
             config: json!({"server": {"admin_token": "…"}}),
             readiness,
-            entry: Box::new(|question| {
-                if question.url == "/unheard-of" {
-                    return Err("no such thing".to_owned());
-                }
-                let authorization = question.headers.get("authorization");
-                let authorization = authorization.map(|value| value.to_str().unwrap());
-                Ok(json!({
-                    "asked": format!("{} {}", question.method, question.url),
-                    "by": authorization,
-                    "body": question.body.len(),
-                }))
-            }),
+            entry: Box::new(|question| Box::pin(async move { found(&question) })),
             started: Instant::now(),
         })
+    }
+
+    fn found(question: &EntryQuestion) -> Result<serde_json::Value, String> {
+        if question.url == "/unheard-of" {
+            return Err("no such thing".to_owned());
+        }
+        let authorization = question.headers.get("authorization");
+        let authorization = authorization.map(|value| value.to_str().unwrap());
+        Ok(json!({
+            "asked": format!("{} {}", question.method, question.url),
+            "by": authorization,
+            "body": question.body.len(),
+        }))
     }
 
     async fn ask(admin: &Admin, request: &str, headers: &[(&str, &str)]) -> (http::response::Parts, String) {

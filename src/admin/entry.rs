@@ -10,6 +10,7 @@
 //! The headers hold credentials: an `EntryQuestion` can't be printed.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 
 use bytes::Bytes;
 use http::header::{
@@ -21,8 +22,11 @@ use serde_json::Value;
 
 use crate::semantics::fields::strip_hop_by_hop;
 
-/// What is held for a request, or what is wrong with the question.
-pub type EntryLookup = Box<dyn Fn(&EntryQuestion) -> Result<Value, String> + Send + Sync>;
+/// Finds out what is held for a request.
+pub type EntryLookup = Box<dyn Fn(EntryQuestion) -> EntryAnswer + Send + Sync>;
+
+/// What is held, or what is wrong with the question. It may have to be asked for elsewhere.
+pub type EntryAnswer = Pin<Box<dyn Future<Output = Result<Value, String>> + Send>>;
 
 /// A request as a client would have sent it.
 #[derive(Clone)]

@@ -20,5 +20,5 @@ mod entry;
 mod readiness;
 
 pub use answer::{Admin, Parts};
-pub use entry::{EntryLookup, EntryQuestion};
+pub use entry::{EntryAnswer, EntryLookup, EntryQuestion};
 pub use readiness::Readiness;

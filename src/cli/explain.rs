@@ -13,7 +13,7 @@ use super::outlet::say;
 use crate::config::Sources;
 use crate::proxy::identity::Identity;
 use crate::proxy::inspect::inspect;
-use crate::proxy::own_address::host_in_key;
+use crate::proxy::own_address::{host_in_key, reached_at};
 use crate::proxy::plan::{Content, Wanted};
 use crate::proxy::route::Routes;
 
@@ -54,7 +54,7 @@ fn explain_by_configuration(explain: &Explain) -> Result<(), Failure> {
     })?;
     // As for a request itself (RFC 9112, 3.2.2): a target in absolute form wins over Host.
     let authority = plain_authority(target.scheme, target.authority.as_deref().or(host).unwrap_or(&listen));
-    let here = settings.redis.as_ref().map(|_| settings.server.listen);
+    let here = settings.redis.as_ref().map(|_| reached_at(&authority, settings.server.listen));
     let wanted = Wanted {
         method: &explain.method,
         scheme: target.scheme,

@@ -138,6 +138,21 @@ impl<C: Connector> Proxy<C> {
         })
     }
 
+    /// What lies there, for nobody who is to be answered: it is neither counted nor kept.
+    pub(super) async fn peek(&self, asking: &Asking) -> Option<Frame> {
+        let shared = self.shared_by(asking.route)?;
+        let mut variant = self.variant_beyond(shared, asking);
+        for _ in 0..LOOKS_MAX {
+            let sight = shared.read(&self.question(asking, variant)).await;
+            match self.seen(&sight, asking) {
+                Seen::Here(frame) => return Some(frame),
+                Seen::Elsewhere(key) if variant != Some(key) => variant = Some(key),
+                Seen::Elsewhere(_) | Seen::Nothing => break,
+            }
+        }
+        None
+    }
+
     /// What is to be looked for.
     pub(super) fn question(&self, asking: &Asking, variant: Option<Key>) -> Question {
         Question {

@@ -1,22 +1,27 @@
 //! What is held for a request, in words: for `/entry`, and so for `larder explain --admin`.
 //!
-//! It asks the same `plan` and `find` that a client's request would, counts nothing and changes nothing.
+//! It asks the same `plan` and `find` that a client's request would, and the shared tier where memory has nothing. It counts no
+//! hit and no miss, and keeps nothing of what it finds.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::header::{CONTENT_RANGE, HOST};
 use http::{HeaderMap, Method, Uri};
 use serde::Serialize;
 
 use super::Proxy;
+use super::beyond::Asking;
 use super::inspect::{Inspection, inspect};
-use super::lookup::Found;
-use super::plan::{Content, Plan, Wanted, plan};
+use super::own_address::{host_in_key, reached_at};
+use super::plan::{Cacheable, Content, Plan, Wanted, plan};
 use crate::clock::Timestamp;
 use crate::object::Stored;
 use crate::semantics::freshness::Source;
 use crate::semantics::validation::has_validator;
+use crate::semantics::verdict::verdict;
 use crate::store::Variants;
+use crate::upstream::Connector;
 
 /// All that can be said of a request here and now.
 #[derive(Debug, Serialize)]
@@ -30,7 +35,7 @@ pub struct Entry {
 /// An answer that is held.
 #[derive(Debug, Serialize)]
 pub struct Held {
-    /// Where.
+    /// `memory`, or `redis` if only other instances have it.
     pub tier: &'static str,
     /// Whether it would be given to this request now.
     pub serves: bool,
@@ -66,9 +71,9 @@ pub struct Held {
     pub groups: Vec<String>,
 }
 
-impl<C> Proxy<C> {
+impl<C: Connector> Proxy<C> {
     /// `url` may be a path: then the host is the one in `headers`, or one by which clients reach `listen`.
-    pub fn entry(
+    pub async fn entry(
         &self,
         listen: SocketAddr,
         method: &Method,
@@ -77,12 +82,13 @@ impl<C> Proxy<C> {
         body: &[u8],
     ) -> Result<Entry, String> {
         let uri: Uri = url.parse().map_err(|error| format!("that is not a URL: {error}"))?;
-        let mut entries = Vec::new();
+        let mut first = None;
         for authority in authorities(&uri, headers, listen)? {
+            let here = self.is_shared().then(|| reached_at(&authority, listen));
             let wanted = Wanted {
                 method,
                 scheme: if uri.scheme_str() == Some("https") { "https" } else { "http" },
-                authority: &authority,
+                authority: host_in_key(&authority, here),
                 forwarded_host: None,
                 trusted: false,
                 path: uri.path(),
@@ -91,25 +97,39 @@ impl<C> Proxy<C> {
                 body: if body.is_empty() { Content::None } else { Content::Read(body) },
                 upgrade: false,
             };
-            let entry = self.entry_of(&wanted);
+            let entry = self.entry_of(&wanted).await;
             if entry.held.is_some() {
                 return Ok(entry);
             }
-            entries.push(entry);
+            first.get_or_insert(entry);
         }
-        entries.into_iter().next().ok_or_else(|| "no host to ask for".to_owned())
+        first.ok_or_else(|| "no host to ask for".to_owned())
     }
 
-    fn entry_of(&self, wanted: &Wanted<'_>) -> Entry {
+    async fn entry_of(&self, wanted: &Wanted<'_>) -> Entry {
         let (routes, identity) = (&self.snapshot.routes, &self.snapshot.identity);
-        let held = match plan(wanted, routes, identity).plan {
-            Plan::Cache(cacheable) => {
-                let found = self.find(cacheable.key, wanted.headers);
-                held(&found, self.variants_of(&cacheable.key).as_deref(), wanted, self.clock.now())
-            }
+        let planned = plan(wanted, routes, identity);
+        let held = match planned.plan {
+            Plan::Cache(cacheable) => self.held(wanted, planned.route, cacheable).await,
             Plan::Pass(_) | Plan::Read(_) => None,
         };
         Entry { request: inspect(wanted, routes, identity), held }
+    }
+
+    async fn held(&self, wanted: &Wanted<'_>, route: usize, cacheable: Cacheable) -> Option<Held> {
+        let found = self.find(cacheable.key, wanted.headers);
+        if let Some(stored) = &found.stored {
+            let held = Held::new("memory", stored, wanted.headers, self.clock.now());
+            return Some(match self.variants_of(&cacheable.key) {
+                Some(variants) => held.among(&variants),
+                None => held,
+            });
+        }
+        let headers = Arc::new(wanted.headers.clone());
+        let asking = Asking { base: cacheable.key, headers, route, resource: self.resource(wanted, route) };
+        let frame = self.peek(&asking).await?;
+        let vary = frame.vary.names().iter().map(ToString::to_string).collect();
+        Some(Held { vary, ..Held::new("redis", &frame.stored, wanted.headers, self.clock.now()) })
     }
 }
 
@@ -134,35 +154,43 @@ fn plain(authority: &str) -> String {
     authority.strip_suffix(":80").unwrap_or(authority).to_ascii_lowercase()
 }
 
-fn held(found: &Found, variants: Option<&Variants>, wanted: &Wanted<'_>, now: Timestamp) -> Option<Held> {
-    let stored: &Stored = found.stored.as_ref()?;
-    let lifetime = &stored.lifetime;
-    Some(Held {
-        tier: "memory",
-        serves: found.verdict(wanted.headers, now).serves(),
-        status: stored.head.status.as_u16(),
-        age: lifetime.age(now).as_secs(),
-        ttl: lifetime.left(now).as_secs(),
-        lifetime_from: match lifetime.source {
-            Source::Upstream => "upstream",
-            Source::Heuristic => "heuristic",
-            Source::Route => "route",
-            Source::Negative => "negative",
-        },
-        size: stored.body.len(),
-        weight: stored.weight(),
-        route: stored.route.to_string(),
-        vary: variants
-            .map(|all| all.vary().names().iter().map(ToString::to_string).collect())
-            .unwrap_or_default(),
-        variants: variants.map_or(1, Variants::count),
-        split_by: variants.and_then(Variants::splits).map(|name| name.to_string()),
-        stale_while_revalidate: lifetime.stale.while_revalidate.as_secs(),
-        stale_if_error: lifetime.stale.if_error.as_secs(),
-        has_validator: has_validator(&stored.head.headers),
-        part: stored
-            .part
-            .and_then(|_| stored.head.headers.get(CONTENT_RANGE)?.to_str().ok().map(str::to_owned)),
-        groups: stored.groups.iter().map(ToString::to_string).collect(),
-    })
+impl Held {
+    fn new(tier: &'static str, stored: &Stored, request: &HeaderMap, now: Timestamp) -> Self {
+        let lifetime = &stored.lifetime;
+        Self {
+            tier,
+            serves: verdict(Some(lifetime), request, now).serves(),
+            status: stored.head.status.as_u16(),
+            age: lifetime.age(now).as_secs(),
+            ttl: lifetime.left(now).as_secs(),
+            lifetime_from: match lifetime.source {
+                Source::Upstream => "upstream",
+                Source::Heuristic => "heuristic",
+                Source::Route => "route",
+                Source::Negative => "negative",
+            },
+            size: stored.body.len(),
+            weight: stored.weight(),
+            route: stored.route.to_string(),
+            vary: Vec::new(),
+            variants: 1,
+            split_by: None,
+            stale_while_revalidate: lifetime.stale.while_revalidate.as_secs(),
+            stale_if_error: lifetime.stale.if_error.as_secs(),
+            has_validator: has_validator(&stored.head.headers),
+            part: stored
+                .part
+                .and_then(|_| stored.head.headers.get(CONTENT_RANGE)?.to_str().ok().map(str::to_owned)),
+            groups: stored.groups.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn among(self, variants: &Variants) -> Self {
+        Self {
+            vary: variants.vary().names().iter().map(ToString::to_string).collect(),
+            variants: variants.count(),
+            split_by: variants.splits().map(|name| name.to_string()),
+            ..self
+        }
+    }
 }

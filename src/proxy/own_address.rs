@@ -19,6 +19,14 @@ pub fn host_in_key(authority: &str, here: Option<SocketAddr>) -> &str {
     colon.map_or(authority, |colon| &authority[..=colon])
 }
 
+/// The socket that is reached by this host, of a listener that may listen at every address of the machine.
+pub fn reached_at(authority: &str, listen: SocketAddr) -> SocketAddr {
+    match authority.parse::<SocketAddr>() {
+        Ok(asked) if listen.ip().is_unspecified() => SocketAddr::new(asked.ip(), listen.port()),
+        _ => listen,
+    }
+}
+
 /// Whether the client asked for this by the address of the socket it reached, as that is written.
 pub fn is_at(authority: &str, here: SocketAddr) -> bool {
     let mut text = Expected(authority);
@@ -67,6 +75,19 @@ mod tests {
         ] {
             assert_eq!(host_in_key(authority, Some(here.parse().unwrap())), host, "{authority} at {here}");
             assert_eq!(host_in_key(authority, None), authority);
+        }
+    }
+
+    #[test]
+    fn one_that_listens_everywhere_is_reached_at_any_address() {
+        for (authority, listen, here) in [
+            ("10.1.2.3:8080", "0.0.0.0:8080", "10.1.2.3:8080"),
+            ("[::1]:8080", "[::]:8080", "[::1]:8080"),
+            ("10.1.2.3:9090", "0.0.0.0:8080", "10.1.2.3:8080"),
+            ("10.1.2.3:8080", "127.0.0.1:8080", "127.0.0.1:8080"),
+            ("api.example:8080", "0.0.0.0:8080", "0.0.0.0:8080"),
+        ] {
+            assert_eq!(reached_at(authority, listen.parse().unwrap()).to_string(), here, "{authority}");
         }
     }
 

@@ -32,6 +32,7 @@ mod revalidation;
 mod scenario;
 mod scenarios;
 mod sharing;
+mod sharing_addresses;
 mod sharing_changes;
 mod sharing_outage;
 mod sharing_safely;

@@ -1,10 +1,11 @@
 //! The world of one test: client ─pipe─ proxy ─pipe─ scripted origin, on a clock that only moves when everybody waits.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, Method};
 use larder::clock::Clock;
 use larder::config::{self, Settings, Sources};
 use larder::proxy::{Hold, Peer, Proxy};
@@ -30,6 +31,8 @@ pub(crate) struct World {
     settings: Settings,
     transport: Transport,
     peer: IpAddr,
+    /// The socket that clients reach, where one is shared.
+    here: Option<SocketAddr>,
     drain: Drain,
     drainer: Option<Drainer>,
     /// What works behind the clients' backs; with the world it ends.
@@ -101,7 +104,18 @@ impl World {
         let writer = tokio::spawn(Arc::clone(&proxy).keep_sharing()).abort_handle();
         let (drainer, drain) = drain::pair();
         let drainer = Some(drainer);
-        Self { origin, telemetry, proxy, settings, transport, peer: CLIENT, drain, drainer, writer }
+        Self {
+            origin,
+            telemetry,
+            proxy,
+            settings,
+            transport,
+            peer: CLIENT,
+            here: None,
+            drain,
+            drainer,
+            writer,
+        }
     }
 
     /// With clients from there.
@@ -110,11 +124,24 @@ impl World {
         self
     }
 
+    /// Where clients reach it at this address.
+    pub(crate) fn reached_at(mut self, address: &str) -> Self {
+        self.here = Some(address.parse().unwrap());
+        self
+    }
+
+    /// What `/entry` says of a GET of this, where it listens there.
+    pub(crate) async fn entry(&self, listen: &str, url: &str) -> serde_json::Value {
+        let listen = listen.parse().unwrap();
+        let entry = self.proxy.entry(listen, &Method::GET, url, &HeaderMap::new(), &[]).await;
+        serde_json::to_value(entry.unwrap()).unwrap()
+    }
+
     /// A client's end of a new connection, for every byte on it; and how it ended.
     pub(crate) fn raw(&self) -> (DuplexStream, Ending) {
         let (near, far) = duplex(PIPE_BYTES);
-        let (proxy, peer) =
-            (Arc::clone(&self.proxy), Peer { address: self.peer, scheme: "http", here: None });
+        let proxy = Arc::clone(&self.proxy);
+        let peer = Peer { address: self.peer, scheme: "http", here: self.here };
         let answer = move |request| {
             let proxy = Arc::clone(&proxy);
             async move { proxy.answer(request, peer).await }
