@@ -128,7 +128,7 @@ impl<C: Connector> Proxy<C> {
             }
             First::Fail(failure) => respond::failed(failure, &account),
             First::Beyond(cacheable) => {
-                let found = self.look_beyond(&client, &cacheable).await;
+                let found = self.look_beyond(&mut client, &cacheable).await;
                 // The clock has gone on while it was looked for.
                 let now = self.clock.now();
                 let verdict = found.verdict(&client.parts.headers, now);

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use http::header::RANGE;
 use http::request::Parts;
 use http::{HeaderMap, Method};
+use tokio::time::{Instant, timeout_at};
 
 use super::Proxy;
 use super::client::Client;
@@ -27,6 +28,19 @@ use crate::semantics::verdict::serves_on_error;
 use crate::semantics::{Forward, RequestDirectives, Verdict};
 use crate::shared::{Frame, Question, Seen, Shared, Sight};
 use crate::upstream::Connector;
+
+/// What a client's look into the shared tier came to.
+#[derive(Default)]
+pub struct Beyond {
+    /// Until then it may still be asked on the client's behalf: all looks of one request share the tier's one deadline.
+    pub until: Option<Instant>,
+    /// What it found; memory may not have taken it.
+    pub found: Option<Found>,
+}
+
+/// The tier did not answer, or not in time.
+#[derive(Debug)]
+pub(super) struct Unanswered;
 
 /// What is asked for, as the second look must know it. It has no `Debug`, for it may hold credentials.
 #[derive(Clone)]
@@ -77,13 +91,26 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// Looks, and says what there is now: in the shared tier, or else in memory.
-    pub(super) async fn look_beyond(self: &Arc<Self>, client: &Client, cacheable: &Cacheable) -> Found {
-        let headers = &client.parts.headers;
-        let found = match self.asking(client, cacheable) {
-            Some(asking) => self.find_beyond(&asking).await,
-            None => None,
+    pub(super) async fn look_beyond(self: &Arc<Self>, client: &mut Client, cacheable: &Cacheable) -> Found {
+        let memory = |client: &Client| self.find(cacheable.key, &client.parts.headers);
+        let (Some(shared), Some(asking)) = (self.shared_by(client.route), self.asking(client, cacheable))
+        else {
+            return memory(client);
         };
-        found.unwrap_or_else(|| self.find(cacheable.key, headers))
+        let until = Instant::now() + shared.patience;
+        client.beyond.until = Some(until);
+        match self.find_beyond(&asking, until).await {
+            Ok(Some(found)) => {
+                client.beyond.found = Some(found.clone());
+                found
+            }
+            Ok(None) => memory(client),
+            // It does not answer in time: the client has waited for it long enough.
+            Err(Unanswered) => {
+                client.beyond.until = Some(Instant::now());
+                memory(client)
+            }
+        }
     }
 
     pub(super) fn asking(&self, client: &Client, cacheable: &Cacheable) -> Option<Asking> {
@@ -93,9 +120,15 @@ impl<C: Connector> Proxy<C> {
         Some(Asking { base: cacheable.key, headers, route: client.route, resource })
     }
 
-    /// None: nothing there that memory has not.
-    pub(super) async fn find_beyond(self: &Arc<Self>, asking: &Asking) -> Option<Found> {
-        let shared = self.shared_by(asking.route)?;
+    /// None: nothing there that memory has not. Nobody waits past `until`.
+    pub(super) async fn find_beyond(
+        self: &Arc<Self>,
+        asking: &Asking,
+        until: Instant,
+    ) -> Result<Option<Found>, Unanswered> {
+        let Some(shared) = self.shared_by(asking.route) else {
+            return Ok(None);
+        };
         let mut variant = self.variant_beyond(shared, asking);
         let mut other_variants = false;
         for _ in 0..LOOKS_MAX {
@@ -112,12 +145,16 @@ impl<C: Connector> Proxy<C> {
                     read.saw(sight);
                 });
             }
-            let sight = place.sight().await;
+            let sight = timeout_at(until, place.sight()).await.ok().filter(|sight| !sight.failed);
+            let Some(sight) = sight else {
+                self.count_look(false);
+                return Err(Unanswered);
+            };
             match self.seen(&sight, asking) {
                 Seen::Here(frame) => {
                     let promoted = self.promote(asking, &frame);
                     self.count_look(promoted.is_some());
-                    return promoted;
+                    return Ok(promoted);
                 }
                 Seen::Elsewhere(key) if variant != Some(key) => {
                     variant = Some(key);
@@ -132,10 +169,10 @@ impl<C: Connector> Proxy<C> {
         }
         self.count_look(false);
         let found = self.find(asking.base, &asking.headers);
-        Some(Found {
+        Ok(Some(Found {
             other_variants: found.stored.is_none() && (found.other_variants || other_variants),
             ..found
-        })
+        }))
     }
 
     /// What lies there, for nobody who is to be answered: it is neither counted nor kept.

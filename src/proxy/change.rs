@@ -181,6 +181,7 @@ impl<C: Connector> Proxy<C> {
             wants: Wants::Whole,
             kept: None,
             here: client.asked_here(target),
+            patience: None,
         })
     }
 }

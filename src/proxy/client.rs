@@ -7,6 +7,7 @@ use http::Method;
 use http::request::Parts;
 use ipnet::IpNet;
 
+use super::beyond::Beyond;
 use super::hop::Hop;
 use super::own_address::{host_in_key, is_at};
 use super::target::{self, BadRequest, Peer, Target};
@@ -26,12 +27,22 @@ pub struct Client {
     pub route: usize,
     /// Its route has it that such a request changes nothing, whatever its method.
     pub is_read: bool,
+    /// What the shared tier was asked for it.
+    pub beyond: Beyond,
 }
 
 impl Client {
     /// As it came.
     pub fn new(parts: Parts, peer: Peer) -> Self {
-        Self { parts, hop: Hop::default(), peer, body: Bytes::new(), route: usize::MAX, is_read: false }
+        Self {
+            parts,
+            hop: Hop::default(),
+            peer,
+            body: Bytes::new(),
+            route: usize::MAX,
+            is_read: false,
+            beyond: Beyond::default(),
+        }
     }
 
     /// Takes what belongs to the connection out of the head.

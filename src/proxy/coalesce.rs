@@ -12,6 +12,7 @@ use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::{oneshot, watch};
 
 use super::body::Body;
+use super::lookup::Found;
 use super::tee::{Reader, Tee};
 use crate::invalidation::Ledger;
 use crate::object::{Head, Key, Resource, Stamp, Stored};
@@ -48,8 +49,8 @@ pub enum Landing {
     Kept(Arc<Arrived>),
     /// What was kept is good still.
     Confirmed(Confirmed),
-    /// Another instance has fetched it, and it lies here by now.
-    Found(Arc<Stored>),
+    /// Another instance has fetched it, or it has come here in the meantime.
+    Found(Found),
     /// It is the beginner's alone. The status is the upstream's.
     NotKept(NotStored, StatusCode),
     /// Another instance has fetched it for one client only: nobody here has anything yet.
@@ -223,9 +224,9 @@ impl Pilot {
     }
 
     /// Another instance has fetched it. The flight ends, and nothing is fetched.
-    pub fn found(self, stored: Arc<Stored>) {
+    pub fn found(self, found: Found) {
         self.leave();
-        self.announce.send_replace(Some(Landing::Found(stored)));
+        self.announce.send_replace(Some(Landing::Found(found)));
     }
 
     /// There is no point in waiting for one another. The flight ends, and nothing is fetched.

@@ -24,7 +24,7 @@ use super::fill::Fetched;
 use super::forward::Purpose;
 use super::job::is_failure;
 use super::keep::Keeping;
-use super::lookup::{Found, Tier};
+use super::lookup::Found;
 use super::plan::Cacheable;
 use super::respond::{self, Account, Trouble, failed, single};
 use super::route::Coalesce;
@@ -61,7 +61,7 @@ impl<C: Connector> Proxy<C> {
     ) -> (Outcome, Response<Body>) {
         let headers = Arc::new(client.parts.headers.clone());
         for _ in 0..LOOKS_MAX {
-            let found = self.find(cacheable.key, &headers);
+            let found = self.find_for(&client, cacheable.key);
             if self.goes_alone(&cacheable, &client, account.forward, &found) {
                 break;
             }
@@ -115,7 +115,7 @@ impl<C: Connector> Proxy<C> {
                 self.telemetry.coalescing.parted.add_one();
                 Look::Alone
             }
-            (Landing::Found(stored), _) => self.joined_found(&flight, &stored, client),
+            (Landing::Found(found), _) => self.joined_found(&flight, &found, client),
             (landing, Some(mut portion)) => self.begun(&landing, portion.try_recv().ok(), client, account),
             (Landing::Kept(arrived), None) => self.joined(&flight, found.key, &arrived, client, account),
             (Landing::NotKept(why, _), None) => {
@@ -189,17 +189,18 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// For all who waited while another instance's answer was looked for, and is there.
-    fn joined_found(&self, flight: &Flight, stored: &Arc<Stored>, client: &Client) -> Look {
+    fn joined_found(&self, flight: &Flight, found: &Found, client: &Client) -> Look {
         let (headers, now) = (&client.parts.headers, self.clock.now());
-        let vary = VaryOn::read(&stored.head.headers).unwrap_or_default();
-        let suits = flight.answers(&vary, headers)
-            && self.ledger.is_live(stored)
-            && verdict(Some(&stored.lifetime), headers, now) == Verdict::Serve;
-        if !suits {
+        let suits = |stored: &&Arc<Stored>| {
+            let vary = VaryOn::read(&stored.head.headers).unwrap_or_default();
+            let is_for_this = flight.answers(&vary, headers) && self.ledger.is_live(stored);
+            is_for_this && found.verdict(headers, now) == Verdict::Serve
+        };
+        let Some(stored) = found.stored.as_ref().filter(suits) else {
             self.telemetry.coalescing.parted.add_one();
             return Look::Again;
-        }
-        let account = Account { detail: Some(Tier::Shared.word()), ..Account::default() };
+        };
+        let account = Account { detail: Some(found.tier.word()), ..Account::default() };
         Look::Answered(Outcome::Hit, respond::kept(stored, &client.parts, now, &account))
     }
 
@@ -253,7 +254,7 @@ impl<C: Connector> Proxy<C> {
             Err(failure) => return failed(failure, &account),
         };
         let kept = job.terms.kept.clone();
-        let fetched = match self.ask(job).await {
+        let fetched = match self.ask(job, &mut None).await {
             Ok(fetched) => fetched,
             Err(error) => {
                 let failure = Failure::from(error);
@@ -291,7 +292,7 @@ impl<C: Connector> Proxy<C> {
         let reader = keeping.arrived.tee.reader();
         let arrived = Arc::clone(&keeping.arrived);
         let proxy = Arc::clone(self);
-        tokio::spawn(async move { proxy.pump(keeping, None).await });
+        tokio::spawn(async move { proxy.pump(keeping, None, None).await });
         match reader {
             Some(reader) => self.along(&arrived, reader, parts, account, true),
             None => failed(UpstreamError::Abandoned.into(), account).1,

@@ -17,7 +17,6 @@ use super::job::{Facts, Job, Terms, Wants, is_failure, plain};
 use super::keep::Keeping;
 use super::lead::Lead;
 use super::prepare::{is_endless, passing};
-use super::share::is_named_by;
 use crate::clock::Timestamp;
 use crate::semantics::storable::{Asked, Keep, Times, storable};
 use crate::semantics::{NotStored, validator};
@@ -39,6 +38,16 @@ pub enum Fetched {
     Pass(Response<Body>, NotStored, StatusCode),
 }
 
+impl Fetched {
+    /// It is for one client only because of what that one sent: the next may bring what all may have.
+    fn is_fault_of_request(&self) -> bool {
+        match self {
+            Self::Pass(_, why, _) | Self::ConfirmedOnce(_, why) => why.is_of_the_request(),
+            Self::Keep(_) | Self::Confirmed(_) => false,
+        }
+    }
+}
+
 /// An answer's head, and what is known of it.
 pub(super) type Exchange = (Response<Received>, Facts);
 
@@ -47,7 +56,7 @@ impl<C: Connector> Proxy<C> {
     pub(super) async fn fly(self: Arc<Self>, job: Job, pilot: Pilot) {
         let base = job.terms.cacheable.key;
         match self.lead(&job.terms, pilot.key().unwrap_or(base)).await {
-            Lead::Found(stored) => pilot.found(stored),
+            Lead::Found(found) => pilot.found(found),
             Lead::Part => pilot.part(),
             Lead::Fetch(lease) => self.fly_alone(job, pilot, lease).await,
         }
@@ -55,23 +64,19 @@ impl<C: Connector> Proxy<C> {
 
     /// … for this instance, and for all others if it has the lease. An error, or a task that ends halfway, drops the lease:
     /// then the others learn that it failed.
-    async fn fly_alone(self: Arc<Self>, job: Job, mut pilot: Pilot, lease: Option<Lease>) {
-        let (base, here) = (job.terms.cacheable.key, job.terms.here);
-        match self.ask(job).await {
+    async fn fly_alone(self: Arc<Self>, job: Job, mut pilot: Pilot, mut lease: Option<Lease>) {
+        match self.ask(job, &mut lease).await {
             Ok(Fetched::Keep(keeping)) if keeping.arrived.lifetime.can_be_shared() => {
                 // What will not lie in the shared tier, others need not wait for.
                 let lease = lease.filter(|_| self.is_to_be_shared(&keeping));
                 pilot.keep(keeping.key, Arc::clone(&keeping.arrived));
-                let is_shared = self.pump(*keeping, Some(&pilot)).await;
-                self.land(base, lease, is_shared);
+                self.pump(*keeping, Some(&pilot), lease).await;
             }
             Ok(Fetched::Confirmed(confirmed)) if confirmed.stored.lifetime.can_be_shared() => {
-                let is_shared = here.is_none_or(|here| !is_named_by(&confirmed.stored, here));
                 pilot.confirm(confirmed);
-                self.land(base, lease, is_shared);
             }
             Ok(fetched) => {
-                if let Some(lease) = lease {
+                if let Some(lease) = lease.filter(|_| !fetched.is_fault_of_request()) {
                     lease.land(Landed::NotShared);
                 }
                 self.hand_over(fetched, pilot).await;
@@ -90,7 +95,7 @@ impl<C: Connector> Proxy<C> {
                     let portion = Portion::Reader(Arc::clone(&keeping.arrived), reader);
                     pilot.hand_over(portion, NotStored::Expired, status);
                 }
-                self.pump(*keeping, None).await;
+                self.pump(*keeping, None, None).await;
             }
             Fetched::Confirmed(confirmed) => {
                 let portion = Portion::Confirmed(confirmed);
@@ -106,8 +111,8 @@ impl<C: Connector> Proxy<C> {
         }
     }
 
-    /// Sends the request and decides over the answer's head.
-    pub(super) async fn ask(&self, job: Job) -> Result<Fetched, UpstreamError> {
+    /// Sends the request and decides over the answer's head. What is kept at once takes the lease along.
+    pub(super) async fn ask(&self, job: Job, lease: &mut Option<Lease>) -> Result<Fetched, UpstreamError> {
         let Job { request, asks_about_kept, terms } = job;
         let asks_for_rest = terms.wants == Wants::Rest;
         let again = (asks_about_kept || asks_for_rest).then(|| plain(&request));
@@ -117,7 +122,7 @@ impl<C: Connector> Proxy<C> {
         };
         let status = exchange.0.status();
         let fetched = match status {
-            StatusCode::NOT_MODIFIED if asks_about_kept => self.confirmed(exchange, &terms),
+            StatusCode::NOT_MODIFIED if asks_about_kept => self.confirmed(exchange, &terms, lease),
             // RFC 9110, 13.1.2 has no 412 for a GET; whatever it means, it is about our condition, and the client had none.
             StatusCode::PRECONDITION_FAILED if asks_about_kept => None,
             StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED if asks_for_rest => None,

@@ -68,7 +68,7 @@ impl<C: Connector> Proxy<C> {
             // What is kept answers GET: it is judged as an answer to that.
             HeadSays::Same if is_ok && kept.part.is_none() => {
                 let terms = Terms { method: Method::GET, ..terms };
-                let _ = self.freshened(kept, &headers, facts, &terms);
+                let _ = self.freshened(kept, &headers, (facts, &mut None), &terms);
             }
             HeadSays::Same | HeadSays::Nothing if is_ok => {}
             _ => self.forget(terms.cacheable.key, &terms.headers, kept),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use tokio::time::Instant;
 
 use super::Proxy;
 use super::client::Client;
@@ -51,6 +52,8 @@ pub struct Terms {
     pub kept: Option<Arc<Stored>>,
     /// The address of this instance's own socket, if the client asked by that.
     pub here: Option<SocketAddr>,
+    /// Until then the shared tier may still be asked on the client's behalf.
+    pub patience: Option<Instant>,
 }
 
 /// How much of an answer is asked for.
@@ -89,7 +92,7 @@ impl<C: Connector> Proxy<C> {
         purpose: Purpose,
     ) -> Result<Job, Failure> {
         let target = client.target(&self.trusted_proxies)?;
-        let kept = self.find(cacheable.key, headers).stored;
+        let kept = self.find_for(client, cacheable.key).stored;
         // A 304 to HEAD, or to what was asked for with the client's own conditions, would be for the client; and to POST such a
         // condition means something else.
         let may_ask = client.parts.method == Method::GET && purpose != Purpose::Range;
@@ -121,6 +124,7 @@ impl<C: Connector> Proxy<C> {
             wants,
             kept,
             here: client.asked_here(&target),
+            patience: client.beyond.until,
         };
         Ok(Job { request, asks_about_kept, terms })
     }

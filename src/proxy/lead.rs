@@ -13,10 +13,10 @@ use super::beyond::Asking;
 use super::coalesce::Arrived;
 use super::job::{Terms, Wants};
 use super::keep::Keeping;
+use super::lookup::Found;
 use super::route::Coalesce;
-use crate::object::{Key, Stamp, Stored};
+use crate::object::{Key, Stamp};
 use crate::semantics::Verdict;
-use crate::semantics::verdict::verdict;
 use crate::shared::{Landed, Lease, Name, Shared, Token, Turn};
 use crate::upstream::Connector;
 
@@ -25,10 +25,13 @@ pub(super) enum Lead {
     /// Ask the upstream; what comes is for all instances where there is a lease.
     Fetch(Option<Lease>),
     /// Nothing: this is what another instance fetched.
-    Found(Arc<Stored>),
+    Found(Found),
     /// Nothing: what another instance fetched was for one client only, and so will ours be. Let each ask for itself.
     Part,
 }
+
+/// For the resource, and for the variant that the first turn has told of.
+const TURNS_MAX: usize = 2;
 
 impl<C: Connector> Proxy<C> {
     /// Agrees with the other instances on who asks.
@@ -39,32 +42,50 @@ impl<C: Connector> Proxy<C> {
         let (headers, route) = (Arc::clone(&terms.headers), terms.route);
         let asking = Asking { base: terms.cacheable.key, headers, route, resource: terms.resource };
         let base = terms.cacheable.key;
-        let name = Name { base, variant: Some(key).filter(|key| *key != base) };
         let until = Instant::now() + self.client.settings().response_timeout;
-        loop {
-            let turn = shared.leases.turn(name, Token(self.dice.token()), until).await;
-            // Looked at once more, also with the lease in hand: the last to hold it may have landed between our look and this.
-            let found = match turn {
+        let mut patience = terms.patience.unwrap_or_else(|| Instant::now() + shared.patience);
+        let mut key = key;
+        for _ in 0..TURNS_MAX {
+            // The tier has let the client wait for nothing: it is not asked again.
+            if Instant::now() >= patience {
+                break;
+            }
+            let name = Name { base, variant: Some(key).filter(|key| *key != base) };
+            let lease = match shared.leases.turn(name, Token(self.dice.token()), (patience, until)).await {
                 Turn::Alone => return Lead::Fetch(None),
                 Turn::NotShared => return Lead::Part,
-                Turn::Ours(_) | Turn::Look => self.find_beyond(&asking).await,
+                Turn::Ours(lease) => Some(lease),
+                Turn::Look => None,
             };
-            let serves = |stored: &Arc<Stored>| {
-                verdict(Some(&stored.lifetime), &terms.headers, self.clock.now()) == Verdict::Serve
-            };
-            match (found.and_then(|found| found.stored).filter(serves), turn) {
-                (Some(stored), turn) => {
-                    if let Turn::Ours(lease) = turn {
+            // The time that another's fetch took was not spent on the tier.
+            if lease.is_none() || Instant::now() >= patience {
+                patience = Instant::now() + shared.patience;
+            }
+            // Looked at once more, also with the lease in hand: the last to hold it may have landed between our look and this.
+            let found = self.find_beyond(&asking, patience).await.ok().flatten();
+            match (found.filter(|found| self.is_good_for_all(found, terms)), lease) {
+                (Some(found), lease) => {
+                    if let Some(lease) = lease {
                         lease.land(Landed::Kept);
                     }
-                    return Lead::Found(stored);
+                    return Lead::Found(found);
                 }
-                (None, Turn::Ours(lease)) => return Lead::Fetch(Some(lease)),
-                // What was kept is gone already, or another variant of it.
-                (None, _) if Instant::now() < until => {}
-                (None, _) => return Lead::Fetch(None),
+                (None, Some(lease)) => return Lead::Fetch(Some(lease)),
+                (None, None) => {}
+            }
+            // What was kept is gone already, or it is another variant: then this one has a turn of its own. But nobody waits
+            // for one fetch after the other.
+            match self.variant_beyond(shared, &asking) {
+                Some(variant) if variant != key => key = variant,
+                _ => break,
             }
         }
+        Lead::Fetch(None)
+    }
+
+    fn is_good_for_all(&self, found: &Found, terms: &Terms) -> bool {
+        let is_whole = found.stored.as_ref().is_some_and(|stored| stored.part.is_none());
+        is_whole && found.verdict(&terms.headers, self.clock.now()) == Verdict::Serve
     }
 
     /// Whether this will lie in the shared tier, as far as is known before it is whole.
@@ -72,13 +93,6 @@ impl<C: Connector> Proxy<C> {
         let Arrived { part, tee, .. } = &*keeping.arrived;
         let is_short = |shared: &Arc<Shared>| tee.length().is_none_or(|length| shared.takes(length));
         part.is_none() && self.shared.as_ref().is_some_and(is_short)
-    }
-
-    /// Ends the turn of this instance. What only it has, each of the others must fetch once.
-    pub(super) fn land(&self, base: Key, lease: Option<Lease>, is_shared: bool) {
-        if let (Some(shared), Some(lease), true) = (&self.shared, lease, is_shared) {
-            shared.land(base, lease);
-        }
     }
 
     /// Whether others may have what this brings.

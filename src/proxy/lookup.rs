@@ -5,16 +5,18 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::Proxy;
+use super::client::Client;
 use super::plan::variant_key;
 use super::slice;
 use crate::clock::Timestamp;
+use crate::invalidation::Ledger;
 use crate::object::{Key, Stored};
 use crate::semantics::{Forward, RequestDirectives, Verdict, verdict::verdict};
 use crate::store::{Slot, Variants};
 
 /// What a look into the tiers gave.
-#[derive(Debug)]
-pub(super) struct Found {
+#[derive(Clone, Debug)]
+pub struct Found {
     /// Where an answer to this request lies, or would lie as far as is known.
     pub key: Key,
     /// What lies there, fresh or not, unless it was changed since.
@@ -27,7 +29,7 @@ pub(super) struct Found {
 
 /// Where an answer was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tier {
+pub enum Tier {
     /// In this process.
     Memory,
     /// In the tier that all instances share.
@@ -52,6 +54,15 @@ impl<C> Proxy<C> {
         let stored = self.entry_at(&key).or_else(in_language);
         let other_variants = stored.is_none();
         Found { other_variants, ..Found::in_memory(key, stored) }
+    }
+
+    /// … and where memory would not take what this client's look into the shared tier has found, at that.
+    pub(super) fn find_for(&self, client: &Client, resource: Key) -> Found {
+        let found = self.find(resource, &client.parts.headers);
+        match (&found.stored, &client.beyond.found) {
+            (None, Some(beyond)) if beyond.is_live(&self.ledger) => beyond.clone(),
+            _ => found,
+        }
     }
 
     /// The variants of this resource, if it varies.
@@ -100,6 +111,10 @@ impl Tier {
 impl Found {
     fn in_memory(key: Key, stored: Option<Arc<Stored>>) -> Self {
         Self { key, stored, other_variants: false, tier: Tier::Memory }
+    }
+
+    fn is_live(&self, ledger: &Ledger) -> bool {
+        self.stored.as_ref().is_some_and(|stored| ledger.is_live(stored))
     }
 
     /// What may be done with it for this request.

@@ -136,7 +136,7 @@ impl<C: Connector> Proxy<C> {
         let joined = Some(&old).filter(|_| same).and_then(|old| self.joined_parts(old, &new, facts));
         let stored = Arc::new(joined.unwrap_or(new));
         if self.put(key, Arc::clone(&stored)) && stored.part.is_none() {
-            self.share(facts, place, &stored, New::Whole);
+            self.share(facts, place, &stored, (New::Whole, None));
         }
     }
 

@@ -4,22 +4,28 @@
 //! half a body is never an entry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::Frame;
 use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
 
 use super::Proxy;
 use super::coalesce::{Arrived, Pilot};
+use super::job::Facts;
 use super::keep::Keeping;
 use super::share::New;
 use super::tee::{CHUNK_BYTES, Tee};
 use crate::object::Key;
 use crate::semantics::NotStored;
-use crate::upstream::{BodyError, Connector};
+use crate::shared::{Landed, Lease};
+use crate::upstream::{BodyError, Connector, Received};
 
 impl<C: Connector> Proxy<C> {
-    /// Moves the body from the upstream to its readers and, when it is whole, into memory. Whether other
-    /// instances find it, too.
-    pub(super) async fn pump(&self, keeping: Keeping, pilot: Option<&Pilot>) -> bool {
+    /// Moves the body from the upstream to its readers and, when it is whole, into memory and to the other instances. The
+    /// lease is given back as soon as they need not wait for it.
+    pub(super) async fn pump(&self, keeping: Keeping, pilot: Option<&Pilot>, mut lease: Option<Lease>) {
         let Keeping { arrived, key, mut body, facts, base, around } = keeping;
         let tee = &arrived.tee;
         let _ends = EndsAnyway(tee);
@@ -31,8 +37,9 @@ impl<C: Connector> Proxy<C> {
             tee.push(around.before);
         }
         let begun_at = come;
+        let over_at = Instant::now() + arrived.lifetime.left(self.clock.now()).min(OVER_MAX);
         let mut end = loop {
-            let frame = match body.frame().await {
+            let frame = match next_frame(&mut body, &mut lease, over_at).await {
                 None => break Ok(None),
                 Some(Err(error)) => break Err(error),
                 Some(Ok(frame)) => frame,
@@ -51,16 +58,20 @@ impl<C: Connector> Proxy<C> {
             if keeps && let Some(why) = self.refuse(tee, come, more) {
                 keeps = false;
                 self.give_up(&arrived, base, facts.route, why, pilot);
+                // The rest comes at the pace of who reads it.
+                if let Some(lease) = lease.take() {
+                    lease.land(if why == NotStored::TooLarge { Landed::NotShared } else { Landed::Failed });
+                }
                 tee.narrow();
             }
             tee.push(chunk);
             if !keeps && tee.room(self.client_silence_max).await.is_err() {
-                return false;
+                return;
             }
             // What comes for nobody, and will be old when it is whole, would only take a place at the upstream.
             let shared = arrived.lifetime.can_be_shared();
             if shared && !arrived.lifetime.is_fresh(self.clock.now()) && !tee.has_readers() {
-                return false;
+                return;
             }
         };
         // Fewer bytes than the head said are not the rest of it either.
@@ -72,25 +83,27 @@ impl<C: Connector> Proxy<C> {
         }
         // A cache may leave trailers out, but then what is kept is not what came (RFC 9110, 6.5): rare enough to pass.
         let whole = matches!(end, Ok(None)) && keeps;
-        let mut is_shared = false;
         if whole {
-            let stored = self.stored(&arrived.head, tee.whole(), arrived.part, arrived.lifetime, facts);
-            let place = (base, key, Arc::clone(&arrived.vary));
-            if stored.part.is_some() {
-                self.put_part(place, stored, facts);
-            } else {
-                let stored = Arc::new(stored);
-                // Where memory has a later one, so have the others.
-                is_shared =
-                    !self.put(key, Arc::clone(&stored)) || self.share(facts, place, &stored, New::Whole);
-                self.uncacheable.forget(&base);
-            }
+            self.keep_whole(&arrived, facts, (base, key), lease);
         } else if keeps {
             let why = if end.is_ok() { NotStored::Trailers } else { NotStored::BrokenOff };
             self.give_up(&arrived, base, facts.route, why, pilot);
         }
         tee.end(end);
-        is_shared
+    }
+
+    /// All of it has come.
+    fn keep_whole(&self, arrived: &Arrived, facts: Facts, (base, key): (Key, Key), lease: Option<Lease>) {
+        let stored = self.stored(&arrived.head, arrived.tee.whole(), arrived.part, arrived.lifetime, facts);
+        let place = (base, key, Arc::clone(&arrived.vary));
+        if stored.part.is_some() {
+            return self.put_part(place, stored, facts);
+        }
+        let stored = Arc::new(stored);
+        if self.put(key, Arc::clone(&stored)) {
+            self.share(facts, place, &stored, (New::Whole, lease));
+        }
+        self.uncacheable.forget(&base);
     }
 
     /// Why a body that has grown to `come` bytes, by `more`, can't be held any longer.
@@ -113,6 +126,25 @@ impl<C: Connector> Proxy<C> {
         }
     }
 }
+
+/// The next of the body. When the answer is over before it is whole, other instances need not wait for it any longer: they begin
+/// anew, as whoever asks here does.
+async fn next_frame(
+    body: &mut Received,
+    lease: &mut Option<Lease>,
+    over_at: Instant,
+) -> Option<Result<Frame<Bytes>, BodyError>> {
+    if lease.is_some() {
+        match timeout_at(over_at, body.frame()).await {
+            Ok(frame) => return frame,
+            Err(_) => drop(lease.take()),
+        }
+    }
+    body.frame().await
+}
+
+/// No body comes for longer.
+const OVER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// If the pump is dropped with its task, at the end of the process, nobody waits for the rest for ever.
 struct EndsAnyway<'t>(&'t Tee);

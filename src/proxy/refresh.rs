@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::Proxy;
 use super::beyond::Asking;
@@ -22,7 +23,7 @@ impl<C: Connector> Proxy<C> {
     pub(super) fn refresh(self: &Arc<Self>, client: &Client, cacheable: &Cacheable) {
         let headers = Arc::new(client.parts.headers.clone());
         let now = self.clock.now();
-        let found = self.find(cacheable.key, &headers);
+        let found = self.find_for(client, cacheable.key);
         // Of a part nobody knows what of it will be wanted next; and what a client forbids to keep refreshes nothing.
         let is_of_use = |stored: &Arc<Stored>| stored.part.is_none() && !stored.is_asked_in_vain(now);
         if !found.stored.as_ref().is_some_and(is_of_use) || RequestDirectives::read(&headers).no_store {
@@ -51,14 +52,17 @@ impl<C: Connector> Proxy<C> {
 
     /// The task of a refresh: another instance may have made it already.
     async fn refresh_beyond(self: Arc<Self>, asking: Asking, job: Job, pilot: Pilot) {
-        let found = self.find_beyond(&asking).await;
+        let found = match self.shared_by(asking.route) {
+            Some(shared) => self.find_beyond(&asking, Instant::now() + shared.patience).await.unwrap_or(None),
+            None => None,
+        };
         let is_fresh = |found: &Found| {
             // For anybody: what this client would take says nothing of those who wait.
             let verdict = found.verdict(&HeaderMap::new(), self.clock.now());
             found.tier == Tier::Shared && verdict == Verdict::Serve
         };
-        match found.filter(is_fresh).and_then(|found| found.stored) {
-            Some(stored) => pilot.found(stored),
+        match found.filter(is_fresh) {
+            Some(found) => pilot.found(found),
             None => self.fly(job, pilot).await,
         }
     }

@@ -3,7 +3,6 @@
 //! Only what memory was given goes there, only by routes that say so, and only whole answers that anybody with the same key may
 //! be given without asking (`Shared::keep` sees to that).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE};
@@ -17,7 +16,7 @@ use super::route::Tiers;
 use super::wanted::Wanted;
 use crate::object::{Key, Stored};
 use crate::semantics::vary::VaryOn;
-use crate::shared::{Entry, Shared};
+use crate::shared::{Entry, Lease, Shared};
 
 /// Where an answer lies: the key of its resource, its own, and what it varies on.
 pub(super) type Shelf = (Key, Key, Arc<VaryOn>);
@@ -38,20 +37,21 @@ impl<C> Proxy<C> {
         (self.snapshot.routes.get(route).tier == Tiers::Both && shared.is_ready()).then_some(shared)
     }
 
-    /// Gives what has just been kept in memory to the other instances. Whether they may find it there.
+    /// Gives what has just been kept in memory to the other instances. What only this one has, each of the others must fetch
+    /// once: the lease, if it was fetched under one, goes where the answer goes.
     pub(super) fn share(
         &self,
         Facts { route, here, .. }: Facts,
         (base, key, vary): Shelf,
         stored: &Arc<Stored>,
-        new: New,
-    ) -> bool {
+        (new, lease): (New, Option<Lease>),
+    ) {
         let Some(shared) = self.shared_by(route) else {
-            return false;
+            return;
         };
-        if here.is_some_and(|here| is_named_by(stored, here)) {
-            shared.forget(base, key);
-            return false;
+        // Whoever asks another instance must not be led here.
+        if here.is_some_and(|here| is_named_in(here, &stored.head.headers, &stored.body)) {
+            return shared.forget(base, key);
         }
         let entry = Entry {
             base,
@@ -60,8 +60,9 @@ impl<C> Proxy<C> {
             rules: self.snapshot.rules(route),
             stored: Arc::clone(stored),
             is_update: new == New::Head,
+            lease,
         };
-        shared.keep(route, entry)
+        shared.keep(route, entry);
     }
 
     /// Takes back what may lie there: it is not what the upstream would say any more.
@@ -96,17 +97,13 @@ impl<C> Proxy<C> {
         keys
     }
 
-    /// Takes back all that lies under the own names of these resources.
+    /// Takes back what lies under the own names of these resources, and under those of the variants that are known here.
     pub(super) fn unshare_all(&self, bases: &[Key]) {
         if let Some(shared) = &self.shared {
             for base in bases {
-                shared.forget_base(*base);
+                let variants = self.variants_of(base);
+                shared.forget_base(*base, variants.iter().flat_map(|variants| variants.keys()));
             }
         }
     }
-}
-
-/// Whether an answer to who asked at this instance's own address may lead there: it is not for clients of others.
-pub(super) fn is_named_by(stored: &Stored, here: SocketAddr) -> bool {
-    is_named_in(here, &stored.head.headers, &stored.body)
 }

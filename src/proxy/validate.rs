@@ -14,11 +14,17 @@ use super::share::New;
 use crate::object::{Head, Stored};
 use crate::semantics::freshness::initial_age;
 use crate::semantics::{Lifetime, NotStored, validation};
+use crate::shared::Lease;
 use crate::upstream::Connector;
 
 impl<C: Connector> Proxy<C> {
     /// The upstream has said that what was asked about is good still. None: it did not mean what is kept.
-    pub(super) fn confirmed(&self, (response, facts): Exchange, terms: &Terms) -> Option<Fetched> {
+    pub(super) fn confirmed(
+        &self,
+        (response, facts): Exchange,
+        terms: &Terms,
+        lease: &mut Option<Lease>,
+    ) -> Option<Fetched> {
         let kept = terms.kept.as_ref()?;
         let (mut by, ()) = response.map(drop).into_parts();
         prepare(&mut by.headers, by.version);
@@ -27,7 +33,7 @@ impl<C: Connector> Proxy<C> {
         }
         self.telemetry.validation.confirmed.add_one();
         let was_cached = by.headers.contains_key(AGE);
-        let (stored, kept_anew) = self.freshened(kept, &by.headers, facts, terms);
+        let (stored, kept_anew) = self.freshened(kept, &by.headers, (facts, lease), terms);
         let confirmed = Confirmed { stored, was_cached };
         Some(match kept_anew {
             Ok(()) => Fetched::Confirmed(confirmed),
@@ -40,7 +46,7 @@ impl<C: Connector> Proxy<C> {
         &self,
         kept: &Arc<Stored>,
         by: &http::HeaderMap,
-        facts: Facts,
+        (facts, lease): (Facts, &mut Option<Lease>),
         terms: &Terms,
     ) -> (Arc<Stored>, Result<(), NotStored>) {
         let status: StatusCode = kept.head.status;
@@ -70,7 +76,7 @@ impl<C: Connector> Proxy<C> {
                 if self.entry_at(&key).is_none_or(|now_there| Arc::ptr_eq(&now_there, kept))
                     && self.put(key, Arc::clone(&stored))
                 {
-                    self.share(facts, (base, key, vary), &stored, New::Head);
+                    self.share(facts, (base, key, vary), &stored, (New::Head, lease.take()));
                 }
                 self.uncacheable.forget(&base);
                 (stored, Ok(()))

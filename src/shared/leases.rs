@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::tier::{Acquired, Landed, Name, News, Tier, Token};
+use super::tier::{Acquired, Landed, Name, News, Tier, TierError, Token};
 use crate::telemetry::Telemetry;
 
 /// All leases of this instance: those it holds and those it waits for.
@@ -83,14 +83,22 @@ impl Leases {
     }
 
     /// Takes the lease of this name, or waits until its holder is done, at most until `until`.
-    pub async fn turn(self: &Arc<Self>, name: Name, token: Token, until: Instant) -> Turn {
+    ///
+    /// `patience`: until then the tier may think about it.
+    pub async fn turn(
+        self: &Arc<Self>,
+        name: Name,
+        token: Token,
+        (patience, until): (Instant, Instant),
+    ) -> Turn {
         let counts = &self.telemetry.shared;
+        let mut patience = Some(patience);
         loop {
             // Registered before the lease is asked for: from the moment the tier knows that somebody waits, no news is missed.
             let Some(news) = self.register(name) else {
                 return Turn::Alone;
             };
-            let left = match self.tier.acquire(name, token, self.lease).await {
+            let left = match self.acquire(name, token, patience).await {
                 Ok(Acquired::Ours) => {
                     self.forget_closed(name, news);
                     counts.leases_taken.add_one();
@@ -102,7 +110,9 @@ impl Leases {
                     return Turn::Alone;
                 }
             };
-            counts.leases_waited.add_one();
+            if patience.take().is_some() {
+                counts.leases_waited.add_one();
+            }
             let wake = (Instant::now() + left + MARGIN).min(until);
             let heard = timeout_at(wake, news).await;
             match heard {
@@ -117,6 +127,26 @@ impl Leases {
             }
             // The holder has renewed it, or has died: who asks next takes over.
         }
+    }
+
+    /// Asks for it. Where the reply does not come, it may have been given all the same: then it is given back, or others would
+    /// wait for us who don't know that we have it.
+    async fn acquire(
+        self: &Arc<Self>,
+        name: Name,
+        token: Token,
+        patience: Option<Instant>,
+    ) -> Result<Acquired, TierError> {
+        let asking = self.tier.acquire(name, token, self.lease);
+        let acquired = match patience {
+            Some(patience) => timeout_at(patience, asking).await.unwrap_or(Err(TierError::TimedOut)),
+            None => asking.await,
+        };
+        if matches!(acquired, Err(TierError::TimedOut | TierError::Broken)) {
+            let leases = Arc::clone(self);
+            tokio::spawn(async move { leases.tier.release(name, token, Landed::Failed).await });
+        }
+        acquired
     }
 
     fn register(&self, name: Name) -> Option<oneshot::Receiver<Landed>> {

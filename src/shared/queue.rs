@@ -1,14 +1,15 @@
 //! What is to be written to the shared tier: after the client was answered, in the order in which it was said.
 //!
 //! The queue is bounded by bytes. One that is full turns away what comes, and counts it: a write that is lost costs another
-//! instance a fetch, and a removal that is lost nothing here, where the ledger holds. What is being written takes up its room
-//! until it is.
+//! instance a fetch, and a removal that is lost nothing here, where the ledger holds. Removals, which are small, have some room
+//! that answers can't take. What is being written takes up its room until it is.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
+use super::leases::Lease;
 use super::tier::Name;
 use crate::object::{Key, Stored};
 use crate::semantics::VaryOn;
@@ -21,8 +22,6 @@ pub enum Order {
     Keep(Entry),
     /// What lies under these names of this resource is to be forgotten.
     Remove(Key, Vec<Name>),
-    /// Somebody is to be told that all that was queued before for this resource is done.
-    Tell(Key, oneshot::Sender<()>),
 }
 
 /// An answer on its way to the other instances.
@@ -40,6 +39,8 @@ pub struct Entry {
     pub stored: Arc<Stored>,
     /// Its body was kept before: only its head is new.
     pub is_update: bool,
+    /// It was fetched for all instances, who are told when it is there. Goes the entry, they learn that it never will be.
+    pub lease: Option<Lease>,
 }
 
 /// The queue.
@@ -69,6 +70,11 @@ pub struct Batch<'q> {
 
 /// What an order costs beside the answer that it holds.
 const ORDER_BYTES: u64 = 256;
+/// This part of the room once more is for removals alone.
+const REMOVALS_SHARE: u64 = 8;
+/// Answers that are carried out at once have so many bytes, or are one: all of them are encoded before the first is sent, by a
+/// thread that does other things too.
+const AT_ONCE_BYTES_MAX: u64 = 512 * 1024;
 
 impl Queue {
     /// With room for so much.
@@ -79,8 +85,12 @@ impl Queue {
     /// Puts it last. False: there is no room.
     pub fn push(&self, order: Order) -> bool {
         let bytes = order.weight();
+        let max_bytes = match order {
+            Order::Keep(_) => self.max_bytes,
+            Order::Remove(..) => self.max_bytes.saturating_add(self.max_bytes / REMOVALS_SHARE),
+        };
         let mut waiting = self.lock();
-        if waiting.bytes.saturating_add(bytes) > self.max_bytes {
+        if waiting.bytes.saturating_add(bytes) > max_bytes {
             drop(waiting);
             self.telemetry.shared.dropped.add_one();
             return false;
@@ -110,8 +120,12 @@ impl Queue {
         let mut batch = Batch { orders: Vec::new(), bytes: 0, queue: self };
         let mut waiting = self.lock();
         while batch.orders.len() < orders_max {
-            let is_under_way = |order: &Order| batch.orders.iter().any(|other| other.base() == order.base());
-            if waiting.orders.front().is_some_and(is_under_way) {
+            let waits = |order: &Order| {
+                let is_too_much = batch.bytes + order.weight() > AT_ONCE_BYTES_MAX;
+                let is_under_way = batch.orders.iter().any(|other| other.base() == order.base());
+                is_under_way || (is_too_much && !batch.orders.is_empty())
+            };
+            if waiting.orders.front().is_some_and(waits) {
                 break;
             }
             let Some(order) = waiting.orders.pop_front() else { break };
@@ -134,14 +148,14 @@ impl Order {
     fn base(&self) -> &Key {
         match self {
             Self::Keep(entry) => &entry.base,
-            Self::Remove(base, _) | Self::Tell(base, _) => base,
+            Self::Remove(base, _) => base,
         }
     }
 
     fn weight(&self) -> u64 {
         let held = match self {
             Self::Keep(entry) => entry.stored.weight() as u64,
-            Self::Remove(..) | Self::Tell(..) => 0,
+            Self::Remove(..) => 0,
         };
         ORDER_BYTES + held
     }

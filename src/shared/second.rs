@@ -21,7 +21,7 @@ use super::reads::{Place, Read, Reads};
 use super::settings::Settings;
 use super::sight::{Frame, Sight};
 use super::tier::{Name, News, Tier};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::object::wire::{self, Envelope, Wire};
 use crate::object::{Epoch, Key, KeySecret, Resource, Stamp, Stored};
 use crate::semantics::{Lifetime, VaryOn};
@@ -46,6 +46,8 @@ pub struct Shared {
     pub(super) is_live: IsLive,
     pub(super) clock: Clock,
     pub(super) max_object_bytes: u64,
+    /// How long a request waits for the tier, all in all.
+    pub patience: Duration,
     pub(super) telemetry: Arc<Telemetry>,
     /// The reasons that were logged.
     told: Mutex<HashSet<&'static str>>,
@@ -126,6 +128,7 @@ impl Shared {
             is_live,
             clock,
             max_object_bytes: settings.max_object_bytes,
+            patience: settings.command_timeout,
             telemetry,
             told: Mutex::default(),
         })
@@ -157,11 +160,11 @@ impl Shared {
         let variant = question.variant.map(|key| Name { variant: Some(key), ..base });
         let names: Vec<Name> = [base].into_iter().chain(variant).collect();
         let Ok(values) = self.tier.get(names).await else {
-            return Sight::default();
+            return Sight { failed: true, ..Sight::default() };
         };
         let mut values = values.into_iter();
         let mut next = || values.next().flatten().and_then(|value| self.open(question, value));
-        let sight = Sight { base: next(), variant: next() };
+        let sight = Sight { base: next(), variant: next(), failed: false };
         self.learn(question, sight.base.as_ref());
         sight
     }
@@ -180,9 +183,13 @@ impl Shared {
             self.unreadable("rules", "it was kept under other rules of its route");
             return None;
         }
+        let ahead = stored.answered_at.max(stored.lifetime.answered_at).since(self.clock.now());
+        if ahead > AHEAD_MAX {
+            self.unreadable("clock", "it was kept by an instance whose clock is ahead of this one's");
+            return None;
+        }
         let stamp = self.stamp(&envelope);
-        let stored =
-            Stored { stamp, live_at: AtomicU64::new(stamp.0), ..no_later_than(self.clock.now(), stored) };
+        let stored = Stored { stamp, live_at: AtomicU64::new(stamp.0), ..earlier_by(ahead, stored) };
         Some(Frame { key: envelope.key, vary: Arc::new(envelope.vary), stored: Arc::new(stored) })
     }
 
@@ -215,9 +222,11 @@ impl Shared {
     }
 }
 
-/// Clocks differ. What is said to have come later than now has come now: nothing is ever good for longer than when it came.
-fn no_later_than(now: Timestamp, stored: Stored) -> Stored {
-    let ahead = stored.answered_at.max(stored.lifetime.answered_at).since(now);
+/// Clocks differ by a little. From one that differs by more, each look would find an answer that has only just come.
+const AHEAD_MAX: Duration = Duration::from_secs(2);
+
+/// What is said to have come later than now has come now: nothing is ever good for longer than when it came.
+fn earlier_by(ahead: Duration, stored: Stored) -> Stored {
     if ahead == Duration::ZERO {
         return stored;
     }

@@ -28,6 +28,8 @@ pub struct Sight {
     pub base: Option<Frame>,
     /// Under the name of the variant, if that was looked at.
     pub variant: Option<Frame>,
+    /// The tier did not say.
+    pub failed: bool,
 }
 
 /// What that is to a request.

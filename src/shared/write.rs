@@ -7,11 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::bases::Primary;
-use super::leases::Lease;
 use super::queue::{Entry, Order};
 use super::second::Shared;
 use super::tier::{Landed, Name, TierError};
@@ -26,26 +25,24 @@ const AT_ONCE_MAX: usize = 32;
 const ASKED_ABOUT_FOR: Duration = Duration::from_secs(3600);
 
 impl Shared {
-    /// Queues an answer, if it is one that others may be given as it is: whether it was. Remembers what its route varies on.
-    pub fn keep(&self, route: usize, entry: Entry) -> bool {
+    /// Queues an answer, if it is one that others may be given as it is, and remembers what its route varies on.
+    pub fn keep(&self, route: usize, entry: Entry) {
         if !self.is_ready() {
-            return false;
+            return;
         }
         if !entry.vary.is_empty() {
             self.bases.varied(route, &entry.vary);
         }
         let stored = &entry.stored;
         if stored.part.is_some() {
-            return false;
+            return;
         }
-        let is_shared = stored.lifetime.can_be_shared() && self.takes(stored.body.len() as u64);
-        if is_shared {
+        if stored.lifetime.can_be_shared() && self.takes(stored.body.len() as u64) {
             self.queue.push(Order::Keep(entry));
         } else {
             // It has taken the place of what may lie there.
             self.forget(entry.base, entry.key);
         }
-        is_shared
     }
 
     /// Whether a body of so many bytes may lie there.
@@ -64,22 +61,10 @@ impl Shared {
         self.remove(base, names);
     }
 
-    /// Queues that what lies under a resource's own name is forgotten, whatever it is.
-    pub fn forget_base(&self, base: Key) {
-        self.remove(base, vec![Name { base, variant: None }]);
-    }
-
-    /// Gives the lease back as soon as all that has been queued for this resource is written: who is told then finds it.
-    pub fn land(&self, base: Key, lease: Lease) {
-        let (told, done) = oneshot::channel();
-        self.queue.push(Order::Tell(base, told));
-        tokio::spawn(async move {
-            match done.await {
-                Ok(()) => lease.land(Landed::Kept),
-                // The queue is full, and what was to be written may have been turned away too.
-                Err(_) => lease.land(Landed::Failed),
-            }
-        });
+    /// Queues that what lies under a resource's own name is forgotten, whatever it is; and these variants of it.
+    pub fn forget_base(&self, base: Key, variants: impl IntoIterator<Item = Key>) {
+        let names = variants.into_iter().map(Some).chain([None]);
+        self.remove(base, names.map(|variant| Name { base, variant }).collect());
     }
 
     fn remove(&self, base: Key, names: Vec<Name>) {
@@ -101,9 +86,13 @@ impl Shared {
 
     async fn carry_out(self: Arc<Self>, order: Order) {
         match order {
-            Order::Keep(entry) => self.put(&entry).await,
-            // Who asked may have gone.
-            Order::Tell(_, told) => drop(told.send(())),
+            Order::Keep(mut entry) => {
+                if self.put(&entry).await
+                    && let Some(lease) = entry.lease.take()
+                {
+                    lease.land(Landed::Kept);
+                }
+            }
             Order::Remove(_, names) => {
                 if self.tier.remove(names).await.is_ok() {
                     self.telemetry.shared.removed.add_one();
@@ -112,13 +101,25 @@ impl Shared {
         }
     }
 
-    async fn put(&self, entry: &Entry) {
+    /// Whether it lies there now.
+    async fn put(&self, entry: &Entry) -> bool {
         let now = self.clock.now();
         let keep_for = worth_keeping_for(&entry.stored, now);
         if keep_for.is_zero() || !(self.is_live)(&entry.stored) {
-            return;
+            return false;
         }
         let name = self.name_of(entry, now);
+        match self.put_under(name, entry, keep_for).await {
+            Ok(is_there) => is_there,
+            Err(error) => {
+                self.telemetry.shared.dropped.add_one();
+                tracing::debug!(%error, "an answer was not written to the shared tier");
+                false
+            }
+        }
+    }
+
+    async fn put_under(&self, name: Name, entry: &Entry, keep_for: Duration) -> Result<bool, TierError> {
         let envelope = Envelope {
             key: entry.key,
             vary: (*entry.vary).clone(),
@@ -129,28 +130,22 @@ impl Shared {
         };
         if entry.is_update {
             let head = self.wire.encode_head(&entry.base, &envelope, &entry.stored);
-            if head.is_empty() {
-                return self.lost(UNSEALED);
+            if self.tier.patch(name, sealed(head)?, keep_for).await? {
+                self.telemetry.shared.patched.add_one();
+                return Ok(true);
             }
-            match self.tier.patch(name, head, keep_for).await {
-                Ok(true) => return self.telemetry.shared.patched.add_one(),
-                // Another body lies there, or none: the whole is sent, if it has not been changed while we asked.
-                Ok(false) if (self.is_live)(&entry.stored) => {}
-                Ok(false) => return,
-                Err(error) => return self.lost(error),
+            // Another body lies there, or none: the whole is sent, if it has not been changed while we asked.
+            if !(self.is_live)(&entry.stored) {
+                return Ok(false);
             }
         }
         let frame = self.wire.encode(&entry.base, &envelope, &entry.stored);
-        if frame.is_empty() {
-            return self.lost(UNSEALED);
-        }
-        if let Err(error) = self.tier.put(name, frame, keep_for).await {
-            return self.lost(error);
-        }
+        self.tier.put(name, sealed(frame)?, keep_for).await?;
         self.telemetry.shared.written.add_one();
         if name.variant.is_none() {
-            self.is_primary_now(entry);
+            self.is_primary_now(entry).await?;
         }
+        Ok(true)
     }
 
     /// The name it is written under: the resource's own, unless another variant that is good still lies there.
@@ -162,18 +157,21 @@ impl Shared {
         Name { base: entry.base, variant: (taken && entry.key != entry.base).then_some(entry.key) }
     }
 
-    fn is_primary_now(&self, entry: &Entry) {
+    /// It lies under the resource's own name: under that of its variant an older one may.
+    async fn is_primary_now(&self, entry: &Entry) -> Result<(), TierError> {
         if entry.vary.is_empty() {
-            return self.bases.forget(&entry.base);
+            self.bases.forget(&entry.base);
+            return Ok(());
         }
         let (vary, over_at) = (Arc::clone(&entry.vary), entry.stored.lifetime.fresh_until);
         self.bases.learn(entry.base, Primary { key: entry.key, vary, over_at });
+        self.tier.remove(vec![Name { base: entry.base, variant: Some(entry.key) }]).await
     }
+}
 
-    fn lost(&self, error: TierError) {
-        self.telemetry.shared.dropped.add_one();
-        tracing::debug!(%error, "an answer was not written to the shared tier");
-    }
+/// What could not be sealed is empty.
+fn sealed(frame: Bytes) -> Result<Bytes, TierError> {
+    if frame.is_empty() { Err(TierError::Refused("no random numbers to seal it with")) } else { Ok(frame) }
 }
 
 /// Until it is good for nothing.
@@ -188,7 +186,5 @@ fn worth_keeping_for(stored: &Stored, now: Timestamp) -> Duration {
     useful_until.plus(asked_about_for).since(now).min(KEPT_FOR_MAX)
 }
 
-/// What is to be sealed never goes there otherwise.
-const UNSEALED: TierError = TierError::Refused("no random numbers to seal it with");
 /// A tier need not reckon with more: losing it costs a fetch.
 const KEPT_FOR_MAX: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -54,6 +54,11 @@ impl Variants {
         self.lock().len()
     }
 
+    /// Where they lie.
+    pub fn keys(&self) -> Vec<Key> {
+        self.lock().iter().map(|variant| variant.key).collect()
+    }
+
     /// Lists the variant that is about to be kept. One that is over makes room for it, or else the one that has been listed
     /// longest: nobody can keep others out with values that nobody sends twice.
     pub fn admit(

@@ -1,12 +1,14 @@
 //! Instances that are asked by their own addresses, and what an operator sees of what only others have.
 
 use crate::client::{Ask, get};
-use crate::origin::{Gate, fresh};
+use crate::origin::{Gate, Reply, fresh};
 use crate::tier::FakeTier;
 use crate::world::{World, settle};
 
 const ONE: &str = "127.0.0.1:8080";
 const OTHER: &str = "127.0.0.1:8090";
+
+type Repeats = (&'static str, fn(&str) -> Reply);
 
 /// Two instances with one tier, on one machine.
 async fn two() -> (World, World) {
@@ -39,7 +41,7 @@ async fn instances_that_are_asked_by_their_own_addresses_share() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_leads_to_the_instance_that_was_asked_is_its_alone() {
     let (one, other) = two().await;
-    let repeats: [(&str, fn(&str) -> crate::origin::Reply); 3] = [
+    let repeats: [Repeats; 3] = [
         ("body", |here| fresh("").body(format!("{{\"next\": \"http://{here}/a?page=2\"}}"))),
         ("head", |here| fresh("a").header("link", &format!("<http://{here}/b>; rel=next"))),
         ("unseen", |_| fresh("a").header("content-encoding", "gzip")),

@@ -22,6 +22,9 @@ async fn every_request_is_answered_and_none_later_than_the_tiers_own_deadline() 
     for fault in FAULTS {
         let tier = FakeTier::new();
         let (one, other) = (World::sharing(&tier, "").await, World::sharing(&tier, "").await);
+        // They agree on who fetches, too, and so have more to wait for than one reply.
+        tier.hears();
+        settle().await;
         one.origin.otherwise(named);
         other.origin.otherwise(named);
         tier.fails(fault);
@@ -39,6 +42,22 @@ async fn every_request_is_answered_and_none_later_than_the_tiers_own_deadline() 
         assert_eq!(one.get("/b").await.text(), "/b");
         settle().await;
         assert!(other.get("/b").await.cache_status().ends_with("detail=redis"), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_one_request_waits_for_takes_no_longer_than_one_reply_may() {
+    let tier = FakeTier::new();
+    let one = World::sharing(&tier, "").await;
+    tier.hears();
+    settle().await;
+    one.origin.otherwise(|asked| named(asked).header("vary", "accept-language"));
+    // Each reply comes in time, so nothing counts as a failure, for as long as it lasts.
+    tier.fails(Fault::Slow(DEADLINE * 4 / 5));
+    for path in ["/a", "/b", "/c"] {
+        let began = Instant::now();
+        assert_eq!(one.get(path).await.text(), path);
+        assert!(began.elapsed() <= DEADLINE + Duration::from_millis(2), "{:?}", began.elapsed());
     }
 }
 

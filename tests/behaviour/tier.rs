@@ -65,6 +65,10 @@ pub(crate) enum Fault {
     LosesWrites,
     /// Reads are answered; writes time out after so long.
     HangsWrites(Duration),
+    /// All is answered, after so long.
+    Slow(Duration),
+    /// A lease is given, and the answer that it is comes too late.
+    GivesLate,
 }
 
 /// What it was asked.
@@ -211,6 +215,10 @@ impl FakeTier {
                 tokio::time::sleep(after).await;
                 Err(TierError::TimedOut)
             }
+            Fault::Slow(after) => {
+                tokio::time::sleep(after).await;
+                Ok(true)
+            }
             _ => Ok(true),
         }
     }
@@ -314,7 +322,7 @@ impl Tier for FakeTier {
                 return Ok(Acquired::Theirs(held.until - now));
             }
             leases.insert(name, Held { token, until: now + lease, is_waited_for: false });
-            Ok(Acquired::Ours)
+            if state.fault == Fault::GivesLate { Err(TierError::TimedOut) } else { Ok(Acquired::Ours) }
         })
     }
 
@@ -330,7 +338,9 @@ impl Tier for FakeTier {
 
     fn release(&self, name: Name, token: Token, landed: Landed) -> Reply<'_, ()> {
         Box::pin(async move {
-            self.fault(true).await?;
+            // Forgetting and telling take no room.
+            let writes = self.state().fault != Fault::Full;
+            self.fault(writes).await?;
             let mut state = self.state();
             let leases = state.leases.as_mut().ok_or(TierError::Away)?;
             let Some(held) = leases.get(&name).filter(|held| held.token == token).cloned() else {
