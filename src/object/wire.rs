@@ -212,6 +212,13 @@ impl Wire {
         stretch.first_chunk().copied().ok_or(Unreadable::Length)
     }
 
+    /// Whether it was sealed as it would be now: with the first key.
+    pub fn is_sealed_as_now(&self, value: &[u8]) -> bool {
+        let mut now = Vec::new();
+        self.put_mark(SECRET_MAGIC, &mut now);
+        value.starts_with(&now)
+    }
+
     /// Magic, version and mark.
     fn put_mark(&self, magic: [u8; 4], into: &mut Vec<u8>) {
         let Mark { how, key_id } = self.seals.mark();

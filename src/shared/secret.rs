@@ -42,7 +42,16 @@ impl Shared {
         }
         let there = self.tier.agree(sealed.clone(), None, KEPT_FOR).await?;
         let agreed = match self.wire.open_secret(&there) {
-            Ok(agreed) => agreed,
+            Ok(agreed) => {
+                // A key that is retired must not be what it needs to be read, nor enough to read it.
+                if !self.wire.is_sealed_as_now(&there) {
+                    let anew = self.wire.seal_secret(&agreed);
+                    if !anew.is_empty() {
+                        self.tier.agree(anew, Some(there), KEPT_FOR).await?;
+                    }
+                }
+                agreed
+            }
             Err(why) => {
                 self.unreadable(why.label(), why.reason());
                 // Only in the place of just this: another instance may have done so already, and then that one's is taken.

@@ -55,6 +55,23 @@ async fn a_secret_that_cannot_be_read_is_replaced_and_the_tier_is_used_with_the_
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_secret_outlives_the_key_that_it_was_sealed_with() {
+    let [old, new] =
+        ["c3F1aXJyZWxzcXVpcnJlbHNxdWlycmVsc3F1aXJyZWw=", "Y2hpcG11bmtzY2hpcG11bmtzY2hpcG11bmtzY2hpcG0="];
+    let with = |keys: &str| format!("{CREDENTIALS}[redis]\nencryption_key = [{keys}]\n");
+    let tier = FakeTier::new();
+    let one = World::sharing(&tier, &with(&format!("\"{old}\""))).await;
+    let before = tier.secret();
+    let _both = World::sharing(&tier, &with(&format!("\"{new}\", \"{old}\""))).await;
+    assert_ne!(tier.secret(), before, "sealed with the first key by now");
+    let other = World::sharing(&tier, &with(&format!("\"{new}\", \"{old}\""))).await;
+    one.origin.on("/a", fresh("mine"));
+    one.ask(bearing("s3cr3t-header")).await;
+    settle().await;
+    assert!(other.ask(bearing("s3cr3t-header")).await.cache_status().ends_with("detail=redis"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_in_the_tier_tells_a_credential() {
     for sealed in ["", "[redis]\nencryption_key = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n"] {
         let tier = FakeTier::new();
