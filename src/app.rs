@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -108,6 +109,7 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
         on_ready(addresses);
         stop.await;
         readiness.draining();
+        let beyond = proxy.shared();
         drop((drain, proxy));
         let whole = drainer.finish(settings.server.drain_timeout).await;
         if whole {
@@ -115,9 +117,17 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
         } else {
             tracing::warn!(after = ?settings.server.drain_timeout, "stopped; some requests were cut off");
         }
+        if let Some(beyond) = beyond
+            && tokio::time::timeout(WRITTEN_WITHIN, beyond.written()).await.is_err()
+        {
+            tracing::warn!("stopped; not all that was for Redis is there");
+        }
         Ok(())
     })
 }
+
+/// Once no request is left, what they have brought for other instances, or taken from them, has so much time to get there.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// The proxy that these settings describe.
 pub fn build(

@@ -29,15 +29,6 @@ use crate::semantics::{Forward, RequestDirectives, Verdict};
 use crate::shared::{Frame, Question, Seen, Shared, Sight};
 use crate::upstream::Connector;
 
-/// What a client's look into the shared tier came to.
-#[derive(Default)]
-pub struct Beyond {
-    /// Until then it may still be asked on the client's behalf: all looks of one request share the tier's one deadline.
-    pub until: Option<Instant>,
-    /// What it found; memory may not have taken it.
-    pub found: Option<Found>,
-}
-
 /// The tier did not answer, or not in time.
 #[derive(Debug)]
 pub(super) struct Unanswered;

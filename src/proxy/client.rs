@@ -7,8 +7,8 @@ use http::Method;
 use http::request::Parts;
 use ipnet::IpNet;
 
-use super::beyond::Beyond;
 use super::hop::Hop;
+use super::lookup::Beyond;
 use super::own_address::{host_in_key, is_at};
 use super::target::{self, BadRequest, Peer, Target};
 use super::wanted::{Content, Wanted};

@@ -61,7 +61,7 @@ impl<C: Connector> Proxy<C> {
     ) -> (Outcome, Response<Body>) {
         let headers = Arc::new(client.parts.headers.clone());
         for _ in 0..LOOKS_MAX {
-            let found = self.find_for(&client, cacheable.key);
+            let found = self.find_with(&client.beyond, cacheable.key, &headers);
             if self.goes_alone(&cacheable, &client, account.forward, &found) {
                 break;
             }

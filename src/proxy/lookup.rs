@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::Proxy;
-use super::client::Client;
 use super::plan::variant_key;
 use super::slice;
 use crate::clock::Timestamp;
@@ -25,6 +25,15 @@ pub struct Found {
     pub other_variants: bool,
     /// Which tier gave it.
     pub tier: Tier,
+}
+
+/// What a client's look into the shared tier came to.
+#[derive(Default)]
+pub struct Beyond {
+    /// Until then it may still be asked on the client's behalf: all looks of one request share the tier's one deadline.
+    pub until: Option<Instant>,
+    /// What it found; memory may not have taken it.
+    pub found: Option<Found>,
 }
 
 /// Where an answer was found.
@@ -57,9 +66,9 @@ impl<C> Proxy<C> {
     }
 
     /// … and where memory would not take what this client's look into the shared tier has found, at that.
-    pub(super) fn find_for(&self, client: &Client, resource: Key) -> Found {
-        let found = self.find(resource, &client.parts.headers);
-        match (&found.stored, &client.beyond.found) {
+    pub(super) fn find_with(&self, beyond: &Beyond, resource: Key, request: &HeaderMap) -> Found {
+        let found = self.find(resource, request);
+        match (&found.stored, &beyond.found) {
             (None, Some(beyond)) if beyond.is_live(&self.ledger) => beyond.clone(),
             _ => found,
         }

@@ -182,6 +182,11 @@ impl<C> Proxy<C> {
         }
     }
 
+    /// What is behind memory, if other instances use it too.
+    pub fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.clone()
+    }
+
     /// Whether there is a tier behind memory that other instances use too.
     pub fn is_shared(&self) -> bool {
         self.shared.is_some()

@@ -48,6 +48,8 @@ pub struct Entry {
 pub struct Queue {
     waiting: Mutex<Waiting>,
     more: Notify,
+    /// All is done.
+    done: Notify,
     max_bytes: u64,
     telemetry: Arc<Telemetry>,
 }
@@ -79,7 +81,7 @@ const AT_ONCE_BYTES_MAX: u64 = 512 * 1024;
 impl Queue {
     /// With room for so much.
     pub fn new(max_bytes: u64, telemetry: Arc<Telemetry>) -> Self {
-        Self { waiting: Mutex::default(), more: Notify::new(), max_bytes, telemetry }
+        Self { waiting: Mutex::default(), more: Notify::new(), done: Notify::new(), max_bytes, telemetry }
     }
 
     /// Puts it last. False: there is no room.
@@ -113,6 +115,17 @@ impl Queue {
             }
             // One that was pushed since has left its permit.
             self.more.notified().await;
+        }
+    }
+
+    /// Waits until all that was pushed is carried out.
+    pub async fn emptied(&self) {
+        loop {
+            let done = self.done.notified();
+            if self.lock().bytes == 0 {
+                return;
+            }
+            done.await;
         }
     }
 
@@ -167,5 +180,8 @@ impl Drop for Batch<'_> {
         let mut waiting = self.queue.lock();
         waiting.bytes = waiting.bytes.saturating_sub(self.bytes);
         self.queue.report(&waiting);
+        if waiting.bytes == 0 {
+            self.queue.done.notify_waiters();
+        }
     }
 }

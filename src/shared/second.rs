@@ -139,6 +139,11 @@ impl Shared {
         tokio::join!(self.agree(), self.write());
     }
 
+    /// Waits until all that is queued is written or lost. Removals are among it: who stops should not leave them undone.
+    pub async fn written(&self) {
+        self.queue.emptied().await;
+    }
+
     /// Whether it may be used: before instances agree on how they name things, nothing is found and nothing is worth keeping.
     pub fn is_ready(&self) -> bool {
         self.agreed.load(Acquire)

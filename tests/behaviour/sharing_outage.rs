@@ -93,6 +93,21 @@ async fn a_full_queue_turns_away_what_comes_and_counts_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_stops_can_wait_until_all_that_was_queued_is_there() {
+    let tier = FakeTier::new();
+    let one = World::sharing(&tier, "").await;
+    one.origin.otherwise(named);
+    one.written().await;
+    tier.fails(Fault::Slow(DEADLINE));
+    for path in ["/a", "/b"] {
+        one.get(path).await;
+    }
+    assert_eq!(tier.count(), 1, "the last is on its way");
+    one.written().await;
+    assert_eq!(tier.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_comes_back_empty_is_used_again() {
     let tier = FakeTier::new();
     let (one, other) = (World::sharing(&tier, "").await, World::sharing(&tier, "").await);

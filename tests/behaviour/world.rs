@@ -130,6 +130,11 @@ impl World {
         self
     }
 
+    /// Once all that is for the shared tier is there, or lost.
+    pub(crate) async fn written(&self) {
+        self.proxy.shared().unwrap().written().await;
+    }
+
     /// What `/entry` says of a GET of this, where it listens there.
     pub(crate) async fn entry(&self, listen: &str, url: &str) -> serde_json::Value {
         let listen = listen.parse().unwrap();
