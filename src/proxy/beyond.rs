@@ -15,7 +15,7 @@ use std::sync::Arc;
 use http::header::RANGE;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::Proxy;
 use super::client::Client;
@@ -26,7 +26,7 @@ use crate::clock::Timestamp;
 use crate::object::{Key, Resource};
 use crate::semantics::verdict::serves_on_error;
 use crate::semantics::{Forward, RequestDirectives, Verdict};
-use crate::shared::{Frame, Question, Seen, Shared, Sight};
+use crate::shared::{Frame, Question, Seen, Shared, Sight, in_time};
 use crate::upstream::Connector;
 
 /// The tier did not answer, or not in time.
@@ -136,7 +136,7 @@ impl<C: Connector> Proxy<C> {
                     read.saw(sight);
                 });
             }
-            let sight = timeout_at(until, place.sight()).await.ok().filter(|sight| !sight.failed);
+            let sight = in_time(until, place.sight()).await.filter(|sight| !sight.failed);
             let Some(sight) = sight else {
                 self.count_look(false);
                 return Err(Unanswered);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::patience::in_time;
 use super::tier::{Acquired, Landed, Name, News, Tier, TierError, Token};
 use crate::telemetry::Telemetry;
 
@@ -54,6 +55,8 @@ pub struct Lease {
 
 /// Renewed so often within its time that one lost renewal loses nothing.
 const RENEWALS: u32 = 3;
+/// While the tier is away; then this costs nothing, for it says so at once.
+const GIVEN_BACK_EVERY: Duration = Duration::from_millis(100);
 /// A lease that has run out is asked for a little later than that, so that it has run out there too.
 const MARGIN: Duration = Duration::from_millis(5);
 
@@ -139,12 +142,11 @@ impl Leases {
     ) -> Result<Acquired, TierError> {
         let asking = self.tier.acquire(name, token, self.lease);
         let acquired = match patience {
-            Some(patience) => timeout_at(patience, asking).await.unwrap_or(Err(TierError::TimedOut)),
+            Some(patience) => in_time(patience, asking).await.unwrap_or(Err(TierError::TimedOut)),
             None => asking.await,
         };
         if matches!(acquired, Err(TierError::TimedOut | TierError::Broken)) {
-            let leases = Arc::clone(self);
-            tokio::spawn(async move { leases.tier.release(name, token, Landed::Failed).await });
+            tokio::spawn(Arc::clone(self).give_back(name, token, Landed::Failed));
         }
         acquired
     }
@@ -191,6 +193,14 @@ impl Leases {
         Lease { leases: Arc::clone(self), name, token, landed: Landed::Failed, renewing }
     }
 
+    /// As long as it would last: a lease that nobody works under holds up whoever asks for it when the tier is back.
+    async fn give_back(self: Arc<Self>, name: Name, token: Token, landed: Landed) {
+        let over_at = Instant::now() + self.lease;
+        while self.tier.release(name, token, landed).await.is_err() && Instant::now() < over_at {
+            tokio::time::sleep(GIVEN_BACK_EVERY).await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Vec<oneshot::Sender<Landed>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -206,10 +216,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewing.abort();
-        let (leases, name, token, landed) = (Arc::clone(&self.leases), self.name, self.token, self.landed);
         // Without a runtime the process is ending, and the lease runs out by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { leases.tier.release(name, token, landed).await });
+            runtime.spawn(Arc::clone(&self.leases).give_back(self.name, self.token, self.landed));
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::connect::{Connection, Dialer, Driver};
+use super::patience::in_time;
 use super::refusal;
 use super::scripts::Prepared;
 use super::settings::Settings;
@@ -131,16 +132,17 @@ impl Link {
     ) -> (Result<T, TierError>, Sign) {
         let is_cluster = connection.is_cluster();
         let began = Instant::now();
-        let (result, sign) = match timeout(self.command_timeout, send(connection)).await {
-            Ok(Ok(value)) => (Ok(value), Sign::Answered),
-            Ok(Err(error)) => {
+        let replied = in_time(Instant::now() + self.command_timeout, send(connection)).await;
+        let (result, sign) = match replied {
+            Some(Ok(value)) => (Ok(value), Sign::Answered),
+            Some(Err(error)) => {
                 let (error, sign) = refusal::read(&error, is_cluster);
                 if let TierError::Refused(kind) = error {
                     self.refused(kind);
                 }
                 (Err(error), sign)
             }
-            Err(_) => (Err(TierError::TimedOut), Sign::Failed),
+            None => (Err(TierError::TimedOut), Sign::Failed),
         };
         let outcome = match result {
             Ok(_) => CommandOutcome::Answered,

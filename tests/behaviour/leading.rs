@@ -87,6 +87,38 @@ async fn when_the_holder_dies_another_takes_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_could_not_be_given_back_is_when_the_tier_is_back() {
+    let (tier, one, _other) = two("").await;
+    let held = Gate::new();
+    one.origin.on("/a", fresh("one").held(&held));
+    let first = one.begin(get("/a")).await;
+    settle().await;
+    tier.fails(Fault::Away);
+    held.open();
+    assert_eq!(first.answer().await.text(), "one");
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(tier.leases(), 1);
+    tier.fails(Fault::None);
+    pass(Duration::from_millis(200)).await;
+    assert_eq!(tier.leases(), 0, "others would wait for it until it has run out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_taken_without_knowing_is_given_back() {
+    let (tier, one, _other) = two("").await;
+    let held = Gate::new();
+    one.origin.on("/a", fresh("one").held(&held));
+    tier.fails(Fault::TakesLeasesUnheard(Duration::from_millis(50)));
+    let first = one.begin(get("/a")).await;
+    settle().await;
+    assert_eq!(tier.leases(), 1);
+    pass(Duration::from_millis(200)).await;
+    assert_eq!((one.origin.count(), tier.leases()), (1, 0), "it fetches without one");
+    held.open();
+    assert_eq!(first.answer().await.text(), "one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_proves_uncacheable_serialises_nobody() {
     let (_tier, one, other) = two("").await;
     let (held, also) = (Gate::new(), Gate::new());

@@ -172,22 +172,6 @@ async fn the_fault_of_the_one_who_asked_there_is_nobody_elses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_that_was_given_unheard_is_given_back() {
-    let (tier, worlds) = instances(2, "").await;
-    tier.fails(Fault::GivesLate);
-    let held = Gate::new();
-    worlds[0].origin.on("/a", fresh("one").held(&held));
-    let first = worlds[0].begin(get("/a")).await;
-    settle().await;
-    assert_eq!((held.waiting(), tier.leases()), (1, 0));
-    tier.fails(Fault::None);
-    worlds[1].origin.on("/a", fresh("two"));
-    assert_eq!(worlds[1].get("/a").await.text(), "two");
-    held.open();
-    first.answer().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_was_changed_is_forgotten_in_all_its_variants_that_are_known() {
     let (tier, worlds) = instances(2, "").await;
     let (one, other) = (&worlds[0], &worlds[1]);

@@ -63,12 +63,12 @@ pub(crate) enum Fault {
     Full,
     /// Writes are said to be done, and are not.
     LosesWrites,
+    /// All is done, but that a lease was taken is not said in time.
+    TakesLeasesUnheard(Duration),
     /// Reads are answered; writes time out after so long.
     HangsWrites(Duration),
     /// All is answered, after so long.
     Slow(Duration),
-    /// A lease is given, and the answer that it is comes too late.
-    GivesLate,
 }
 
 /// What it was asked.
@@ -198,6 +198,18 @@ impl FakeTier {
         self.say(News::Hearing);
     }
 
+    fn acquire_now(&self, name: Name, token: Token, lease: Duration) -> Result<Acquired, TierError> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let leases = state.leases.as_mut().ok_or(TierError::Away)?;
+        if let Some(held) = leases.get_mut(&name).filter(|held| held.until > now && held.token != token) {
+            held.is_waited_for = true;
+            return Ok(Acquired::Theirs(held.until - now));
+        }
+        leases.insert(name, Held { token, until: now + lease, is_waited_for: false });
+        Ok(Acquired::Ours)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -314,15 +326,13 @@ impl Tier for FakeTier {
     fn acquire(&self, name: Name, token: Token, lease: Duration) -> Reply<'_, Acquired> {
         Box::pin(async move {
             self.fault(true).await?;
-            let now = Instant::now();
-            let mut state = self.state();
-            let leases = state.leases.as_mut().ok_or(TierError::Away)?;
-            if let Some(held) = leases.get_mut(&name).filter(|held| held.until > now && held.token != token) {
-                held.is_waited_for = true;
-                return Ok(Acquired::Theirs(held.until - now));
+            let acquired = self.acquire_now(name, token, lease);
+            let fault = self.state().fault;
+            if let Fault::TakesLeasesUnheard(after) = fault {
+                tokio::time::sleep(after).await;
+                return Err(TierError::TimedOut);
             }
-            leases.insert(name, Held { token, until: now + lease, is_waited_for: false });
-            if state.fault == Fault::GivesLate { Err(TierError::TimedOut) } else { Ok(Acquired::Ours) }
+            acquired
         })
     }
 
