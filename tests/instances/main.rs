@@ -23,6 +23,7 @@ mod origin;
 mod server;
 
 mod binary;
+mod readme;
 mod sharing;
 mod steady;
 mod steady_load;

@@ -9,10 +9,10 @@ use crate::basics;
 use crate::instance::{Instance, name};
 use crate::server::Server;
 
-/// The commands that the page on the configuration lists.
+/// The commands that the page on Redis lists.
 fn documented() -> Vec<String> {
-    let page = include_str!("../../docs/configuration.md");
-    let list = page.split("access control list needs `").nth(1).unwrap().split('`').next().unwrap();
+    let page = include_str!("../../docs/redis.md");
+    let list = page.split("access control list needs\n`").nth(1).unwrap().split('`').next().unwrap();
     list.split_whitespace().map(str::to_owned).collect()
 }
 
