@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Counts failures.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Breaker {
     failures_max: u32,
     window: Duration,
@@ -16,7 +16,7 @@ pub struct Breaker {
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     /// So many failures since the last success, the last of them then.
     Closed { failures: u32, last: Option<Instant> },

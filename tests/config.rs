@@ -667,6 +667,52 @@ fn an_empty_list_of_credentials_declares_nothing_and_is_warned_of() {
 
 // The shared tier.
 
+#[test]
+fn what_means_nothing_in_redis_is_warned_of() {
+    let of = |lines: &str| {
+        let text = format!("[redis]\nurl = 'redis://h'\n{lines}");
+        let warnings = load(&text, &[], &[URL]).unwrap().warnings;
+        warnings.into_iter().filter(|warning| warning.starts_with("redis")).collect::<Vec<_>>()
+    };
+    assert_eq!(of(""), [""; 0]);
+    let usual =
+        "master = 'mymaster'\ncipher = 'aes-256-gcm'\ncompress = { algorithm = 'off', above = '4KB' }";
+    assert_eq!(of(usual), [""; 0]);
+    let lines =
+        "master = 'shop'\ncipher = 'chacha20-poly1305'\ncompress = { algorithm = 'off', above = '5KB' }";
+    let expected = [
+        "redis.master means nothing without mode = \"sentinel\"",
+        "redis.cipher means nothing without encryption_key",
+        "redis.compress.above means nothing with algorithm = \"off\"",
+    ];
+    assert_eq!(of(lines), expected);
+    assert_eq!(of(&format!("{lines}\nenabled = false")), [""; 0]);
+    let key = "encryption_key = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='";
+    let used =
+        "mode = 'sentinel'\nmaster = 'shop'\ncipher = 'chacha20-poly1305'\ncompress = { above = '5KB' }";
+    assert_eq!(of(&format!("{used}\n{key}")), [""; 0]);
+}
+
+#[test]
+fn a_system_that_trusts_nobody_is_found_out_by_a_check() {
+    let check = |url: &str, store: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.args(["check"]).env("LARDER_UPSTREAM__URL", "http://127.0.0.1:1");
+        let output = command
+            .env("LARDER_REDIS__URL", url)
+            .env("SSL_CERT_FILE", store)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let says = "redis: on this machine there would be no connection: can't read the system's certificates";
+    let text = check("rediss://h", "/nowhere.pem");
+    assert!(text.contains(says), "{text}");
+    let text = check("redis://h", "/nowhere.pem");
+    assert!(!text.contains(says), "{text}");
+}
+
 /// What is said of `[redis]` with these lines, without the place.
 fn redis_mistakes(lines: &str) -> Vec<String> {
     match load(&format!("[redis]\n{lines}"), &[], &[URL]) {
@@ -752,6 +798,14 @@ fn what_makes_no_sense_of_the_shared_tier_is_refused_in_words() {
             "redis.ca: is for TLS, but the URL is without (redis://); write rediss://",
         ),
         ("lease = '1ms'", "redis.lease: has to be from 100ms to 1m, found \"1ms\""),
+        (
+            "lease = '250ms'",
+            "redis.lease: lease, \"250ms\", is below 6 times command_timeout, \"50ms\": one slow reply, and another instance would fetch too",
+        ),
+        (
+            "command_timeout = '1s'",
+            "redis.command_timeout: lease, \"3s\", is below 6 times command_timeout, \"1s\": one slow reply, and another instance would fetch too",
+        ),
         ("command_timeout = '0s'", "redis.command_timeout: has to be above 0: nothing would ever be in time"),
         ("max_object = '0'", "redis.max_object: has to be above 0 and at most 256MiB"),
         ("max_queued = '1KB'", "redis.max_queued: max_queued, \"1KB\", is below max_object, \"1MB\""),

@@ -26,6 +26,9 @@ const OBJECT_BYTES_MAX: u64 = 256 << 20;
 /// Shorter than that, the holder could not renew it in time; longer, a dead one would be waited for in vain.
 const LEASE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
 
+/// Commands that may time out within a lease: it is renewed three times in that time, and each of those may be late.
+const COMMANDS_IN_A_LEASE: u32 = 6;
+
 pub(super) fn check(redis: &Redis, written: &mut Written) -> Option<Settings> {
     let addresses = addresses(redis, written);
     let login = login(redis, &addresses, written);
@@ -211,6 +214,19 @@ fn times_and_sizes(redis: &Redis, written: &mut Written) {
         let (shortest, longest) = (Period(*LEASE.start()), Period(*LEASE.end()));
         let found = written.shown(&redis.lease.to_string(), &lease);
         written.wrong(&lease, &format!("has to be from {shortest} to {longest}, found {found}"));
+    } else if redis.lease.0 < redis.command_timeout.0.saturating_mul(COMMANDS_IN_A_LEASE)
+        && !written.is_spoiled(&at("command_timeout"))
+    {
+        // Who wrote only one of them looks there.
+        let place = if written.has(&lease) { &lease } else { &at("command_timeout") };
+        let one = written.shown(&redis.lease.to_string(), &lease);
+        let other = written.shown(&redis.command_timeout.to_string(), &at("command_timeout"));
+        let times = COMMANDS_IN_A_LEASE;
+        let message = format!(
+            "lease, {one}, is below {times} times command_timeout, {other}: one slow reply, and another \
+             instance would fetch too"
+        );
+        written.wrong(place, &message);
     }
 }
 

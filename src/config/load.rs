@@ -91,7 +91,7 @@ fn load_document(
         return Err(Mistakes(mistakes));
     };
     Ok(Loaded {
-        warnings: warnings::warnings(&settings),
+        warnings: warnings::warnings(&settings, &as_written.redis),
         settings,
         file: file.map(Path::to_owned),
         written: as_written,

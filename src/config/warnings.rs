@@ -1,8 +1,10 @@
 //! What is allowed and still worth a second look. Warnings never keep Larder from starting.
 
+use super::file::Redis;
 use super::settings::Settings;
-use super::words::{Percent, Period, Size};
+use super::words::{Compression, Percent, Period, RedisMode, Size};
 use crate::proxy::route::{BodyPart, Mode, Route, Scope};
+use crate::shared;
 
 /// A lifetime that may shrink by more than half is hardly the one that was written.
 const JITTER_USUAL_MAX: f64 = 0.5;
@@ -14,7 +16,7 @@ const KEY_SECRET_BYTES_MIN: usize = 16;
 const OWN: [&str; 6] = ["me", "self", "account", "profile", "whoami", "session"];
 
 /// All of them, in the order of the file.
-pub(super) fn warnings(settings: &Settings) -> Vec<String> {
+pub(super) fn warnings(settings: &Settings, redis: &Redis) -> Vec<String> {
     let mut found = Vec::new();
     let listen = settings.server.listen;
     if settings.debug && !listen.ip().is_loopback() {
@@ -41,10 +43,30 @@ pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     if settings.unrouted.policy.jitter > JITTER_USUAL_MAX {
         found.push(jitter("defaults.jitter", settings.unrouted.policy.jitter));
     }
+    if let Some(in_force) = &settings.redis {
+        of_redis(redis, in_force, &mut found);
+    }
     for route in &settings.routes {
         of_route(route, settings, &mut found);
     }
     found
+}
+
+/// What means nothing beside what else is written. A default that is written out misleads nobody.
+fn of_redis(redis: &Redis, in_force: &shared::Settings, found: &mut Vec<String>) {
+    let usual = Redis::default();
+    if redis.mode != RedisMode::Sentinel && redis.master != usual.master {
+        found.push("redis.master means nothing without mode = \"sentinel\"".to_owned());
+    }
+    if in_force.encryption_keys.is_empty() && redis.cipher != usual.cipher {
+        found.push("redis.cipher means nothing without encryption_key".to_owned());
+    }
+    if redis.compress.algorithm == Compression::Off && redis.compress.above != usual.compress.above {
+        found.push("redis.compress.above means nothing with algorithm = \"off\"".to_owned());
+    }
+    if let Some(Err(why)) = in_force.tls.as_ref().map(shared::check_trust) {
+        found.push(format!("redis: on this machine there would be no connection: {why}"));
+    }
 }
 
 fn of_route(route: &Route, settings: &Settings, found: &mut Vec<String>) {

@@ -8,9 +8,10 @@
 //!  8  key id                              │ 4..24: `SAME_BODY`, what the body is bound to
 //! 12  room for the head                   │
 //! 16  body id                             ┘
-//! 24  length of the head                    4..28: what the head is bound to
-//! 28  proof of the head
-//! 40  the head (`wire_head`), zeros, tag    as long as there is room
+//! 24  when it was asked for, `ASKED_AT`
+//! 32  length of the head                    4..36: what the head is bound to
+//! 36  proof of the head
+//! 48  the head (`wire_head`), zeros, tag    as long as there is room
 //!     1: compressed, 0, 0, 0              ┐
 //!     length of the body                  │ what the body is bound to as well
 //!     length of what is here of it        ┘
@@ -45,6 +46,9 @@ pub use super::wire_head::Envelope;
 
 /// Where two frames agree whose bodies are the same, so that the head of one is good for the other.
 pub const SAME_BODY: Range<usize> = 4..24;
+
+/// Where a frame says when its answer was asked for, in milliseconds since 1970, little endian: of two, the later is to be kept.
+pub const ASKED_AT: Range<usize> = 24..32;
 
 /// What the configuration says of frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,9 +101,11 @@ const SECRET_MAGIC: [u8; 4] = *b"LRDK";
 const VERSION: u8 = 1;
 
 /// How much of a frame lies before its head …
-const PREFIX_BYTES: usize = 40;
+const PREFIX_BYTES: usize = 48;
 /// … and what of that is said of the head.
-const OF_THE_HEAD: Range<usize> = 4..28;
+const OF_THE_HEAD: Range<usize> = 4..36;
+/// Where the head says how long it is.
+const HEAD_LENGTH: Range<usize> = 32..36;
 
 /// What lies before a body, …
 const BODY_PREFIX_BYTES: usize = 32;
@@ -234,13 +240,14 @@ impl Wire {
         self.put_mark(MAGIC, &mut frame);
         frame.extend_from_slice(&[0; 4]);
         frame.extend_from_slice(&stored.body_id.to_le_bytes());
+        frame.extend_from_slice(&stored.requested_at.millis().to_le_bytes());
         frame.resize(PREFIX_BYTES, 0);
         wire_head::write(envelope, stored, &mut frame);
         let length = frame.len() - PREFIX_BYTES;
         let head_room = (length + self.seals.tag_bytes()).next_multiple_of(ROOM_STEP_BYTES);
         frame.resize(PREFIX_BYTES + head_room, 0);
         frame[12..16].copy_from_slice(&u32::try_from(head_room).ok()?.to_le_bytes());
-        frame[24..28].copy_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
+        frame[HEAD_LENGTH].copy_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
         let bound = bound(Stretch::Head, Some(base), &frame[OF_THE_HEAD], &[]);
         let proof = self.seals.close(&bound, &mut frame[PREFIX_BYTES..])?;
         frame[OF_THE_HEAD.end..PREFIX_BYTES].copy_from_slice(&proof);
@@ -296,6 +303,8 @@ impl Layout {
         let index = |number: u64| usize::try_from(number).ok();
         let head_room = index(reader.u32()?.into())?;
         let body_id = reader.u64()?;
+        // The head says it too.
+        let _asked_at = reader.u64()?;
         let head_length = index(reader.u32()?.into())?;
         let head_proof = reader.array()?;
         reader.bytes(head_room)?;
@@ -508,7 +517,8 @@ mod tests {
             ("something reserved", clear(), changed(&clear(), 7, 1), Foreign),
             ("a key id in the clear", clear(), changed(&clear(), 8, 1), Foreign),
             ("more room than there is", clear(), changed(&clear(), 15, 1), Length),
-            ("a head longer than its room", clear(), changed(&clear(), 26, 1), Length),
+            ("another time", clear(), changed(&clear(), 25, 1), Altered),
+            ("a head longer than its room", clear(), changed(&clear(), 34, 1), Length),
             ("another body", clear(), changed(&clear(), 16, 1), Altered),
             ("sealed, without keys", clear(), written(&sealed(&[KEY])), Sealed),
             ("clear, with keys", sealed(&[KEY]), written(&clear()), Clear),

@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo::Random as Any};
 use redis::{
-    AsyncConnectionConfig, ClientTlsConfig, Cmd, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, RedisConnectionInfo, RedisError, TlsCertificates, Value, cmd,
+    AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value, cmd,
 };
 use rustls::ClientConfig;
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::address::{Address, Reach};
-use super::settings::{self, Login, Place, Settings, Tls};
+use super::settings::{self, Login, Place, Settings};
 use super::shards::Shards;
-use super::{security, stream};
+use super::{cluster, refusal, security, stream};
+use crate::secret::Secret;
 
 /// Makes connections.
 pub(super) struct Dialer {
@@ -31,6 +31,9 @@ pub(super) struct Dialer {
     connect_timeout: Duration,
     command_timeout: Duration,
     breaker: settings::Breaker,
+    namespace: String,
+    /// What nobody may be told.
+    passwords: Vec<Secret>,
 }
 
 enum Target {
@@ -55,7 +58,7 @@ pub(super) struct Line {
 }
 
 /// Keeps a connection going; it ends with the connection, and the other way round. A cluster's has none of ours.
-pub(super) struct Driver(Option<(JoinHandle<()>, AbortHandle)>);
+pub(super) struct Driver(Option<JoinHandle<()>>);
 
 /// Why the settings can't be used. Says no URL and no password.
 #[derive(Debug, thiserror::Error)]
@@ -69,25 +72,27 @@ pub(super) enum Unreachable {
     TooSlow,
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// In words that may be shown.
     #[error("{0}")]
-    Refused(#[from] RedisError),
+    Refused(String),
+    #[error("the connection broke")]
+    Lost,
     #[error("no sentinel knows a master of that name that says it is one")]
     NoMaster,
 }
 
-/// Times that a cluster's command may be sent on to another node, all of them within the command's time.
-const CLUSTER_RETRIES: u32 = 3;
-
-/// Milliseconds between two of those.
-const CLUSTER_WAIT: (u64, u64) = (2, 10);
+/// Servers that may be tried within the time that there is for a connection: one that hangs leaves time for others, even where the
+/// driver of a cluster tries it twice.
+const TRIES: u32 = 4;
 
 impl Dialer {
     /// Nothing is connected to yet.
     pub(super) fn new(settings: &Settings) -> Result<Self, BadSettings> {
         let tls = settings.tls.as_ref().map(security::config).transpose().map_err(BadSettings)?;
-        let address = |url: &crate::secret::Secret| {
+        let address = |url: &Secret| {
             Address::parse(url.expose()).map_err(|wrong| BadSettings(format!("a URL {wrong}")))
         };
+        let addresses = |urls: &[Secret]| urls.iter().map(address).collect::<Result<Vec<_>, _>>();
         let target = match &settings.place {
             Place::One(url) => {
                 let mut address = address(url)?;
@@ -95,22 +100,25 @@ impl Dialer {
                 Target::One(address)
             }
             Place::Cluster(urls) => {
-                let mut seeds = urls.iter().map(address).collect::<Result<Vec<_>, _>>()?;
+                let mut seeds = addresses(urls)?;
                 for seed in &mut seeds {
                     seed.hello = login(seed.hello.clone(), &settings.login);
                 }
-                let client = cluster(&seeds, settings).map_err(|error| BadSettings(error.to_string()))?;
+                let client = cluster::client(&seeds, settings, settings.connect_timeout / TRIES)
+                    .map_err(|error| BadSettings(error.to_string()))?;
                 Target::Cluster { seeds, client: Box::new(client) }
             }
             Place::Sentinel { sentinels, master } => {
-                let sentinels = urls_of(sentinels, address)?;
+                let sentinels = addresses(sentinels)?;
                 let database = sentinels.first().map_or(0, Address::database);
                 let hello = login(RedisConnectionInfo::default().set_db(database), &settings.login);
                 Target::Sentinel { sentinels, master: master.clone(), hello: Box::new(hello) }
             }
         };
         let (connect_timeout, command_timeout) = (settings.connect_timeout, settings.command_timeout);
-        Ok(Self { target, tls, connect_timeout, command_timeout, breaker: settings.breaker })
+        let (breaker, namespace) = (settings.breaker, settings.namespace.clone());
+        let passwords = passwords(&target, &settings.login);
+        Ok(Self { target, tls, connect_timeout, command_timeout, breaker, namespace, passwords })
     }
 
     /// Whether names of different resources may lie in different places.
@@ -118,16 +126,17 @@ impl Dialer {
         matches!(self.target, Target::Cluster { .. })
     }
 
-    /// A connection for commands.
-    pub(super) async fn commands(&self) -> Result<Line, Unreachable> {
+    /// A connection for commands, none of which is waited for longer than `patience`.
+    pub(super) async fn commands(&self, patience: Duration) -> Result<Line, Unreachable> {
         let connecting = async {
             let mut line = match &self.target {
                 Target::One(address) => self.line(&address.reach, &address.hello).await?,
                 Target::Cluster { client, .. } => {
-                    let mut connection = client.get_async_connection().await?;
+                    let config = ClusterConfig::new().set_response_timeout(patience);
+                    let mut connection = client.get_async_connection_with_config(config).await?;
                     let question = cmd("CLUSTER").arg("SLOTS").take();
                     let slots = connection.route_command(question, RoutingInfo::SingleNode(Any)).await?;
-                    let shards = Shards::read(&slots.extract_error()?, self.breaker);
+                    let shards = Shards::read(&slots.extract_error()?, self.breaker, &self.namespace);
                     let connection = Connection::Cluster(connection);
                     Line { connection, driver: Driver(None), shards: Some(shards) }
                 }
@@ -136,10 +145,11 @@ impl Dialer {
                     self.line(&reach, hello).await?
                 }
             };
-            line.connection.ping().await?;
+            // One that is slower than that would be of no use.
+            self.in_time(line.connection.ping()).await?;
             Ok(line)
         };
-        timeout(self.connect_timeout, connecting).await.map_err(|_| Unreachable::TooSlow)?
+        self.connected(connecting).await
     }
 
     /// A connection that gives what is said on this channel to `heard`. Of a cluster any node will do; `attempt` says which.
@@ -166,16 +176,38 @@ impl Dialer {
             });
             let mut line = self.line_with(&reach, &hello, config).await?;
             if let Connection::One(connection) = &mut line.connection {
-                connection.subscribe(channel).await?;
+                self.in_time(connection.subscribe(channel)).await?;
             }
             Ok(line)
         };
-        timeout(self.connect_timeout, connecting).await.map_err(|_| Unreachable::TooSlow)?
+        self.connected(connecting).await
     }
 
+    /// In the time that there is for a connection. A server may repeat whatever it was told.
+    async fn connected(
+        &self,
+        connecting: impl Future<Output = Result<Line, Unreachable>>,
+    ) -> Result<Line, Unreachable> {
+        let connected = timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Unreachable::TooSlow));
+        connected.map_err(|why| match why {
+            Unreachable::Refused(words) if self.passwords.iter().any(|it| words.contains(it.expose())) => {
+                Unreachable::Refused("refused, in words that have the password in them".to_owned())
+            }
+            why => why,
+        })
+    }
+
+    async fn in_time<T>(
+        &self,
+        replied: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, Unreachable> {
+        Ok(timeout(self.command_timeout, replied).await.map_err(|_| Unreachable::TooSlow)??)
+    }
+
+    /// With no time for replies: it would be the same for all commands, and whoever asks has one.
     fn config(&self) -> AsyncConnectionConfig {
         AsyncConnectionConfig::new()
-            .set_response_timeout(Some(self.command_timeout.max(Duration::from_millis(1))))
+            .set_response_timeout(None)
             .set_connection_timeout(Some(self.connect_timeout))
     }
 
@@ -191,9 +223,7 @@ impl Dialer {
     ) -> Result<Line, Unreachable> {
         let stream = stream::open(reach, self.tls.as_ref()).await?;
         let (connection, driver) = MultiplexedConnection::new_with_config(hello, stream, config).await?;
-        let driver = tokio::spawn(driver);
-        let abort = driver.abort_handle();
-        let driver = Driver(Some((driver, abort)));
+        let driver = Driver(Some(tokio::spawn(driver)));
         Ok(Line { connection: Connection::One(connection), driver, shards: None })
     }
 
@@ -206,31 +236,37 @@ impl Dialer {
         for sentinel in sentinels {
             let (sentinel, master, tls) = (sentinel.clone(), master.clone(), self.tls.clone());
             let config = self.config();
-            asked.spawn(async move { ask(&sentinel, &master, tls.as_ref(), config).await.ok().flatten() });
+            asked.spawn(async move { ask(&sentinel, &master, tls.as_ref(), config).await });
         }
-        let mut tried: Vec<Reach> = Vec::new();
+        let (mut tried, mut why): (Vec<Reach>, _) = (Vec::new(), Unreachable::NoMaster);
         while let Some(answer) = asked.join_next().await {
-            let Ok(Some(reach)) = answer else {
-                continue;
+            let reach = match answer {
+                Ok(Ok(Some(reach))) if !tried.contains(&reach) => reach,
+                Ok(Err(error)) => {
+                    why = error;
+                    continue;
+                }
+                _ => continue,
             };
-            // One that was cut off may name the master of before.
-            if !tried.contains(&reach) && self.is_master(&reach, hello).await.unwrap_or(false) {
-                return Ok((reach, hello));
+            match self.is_master(&reach, hello).await {
+                Ok(true) => return Ok((reach, hello)),
+                // One that was cut off may name the master of before.
+                Ok(false) => {}
+                Err(error) => why = error,
             }
             tried.push(reach);
         }
-        Err(Unreachable::NoMaster)
+        Err(why)
     }
 
     async fn is_master(&self, reach: &Reach, hello: &RedisConnectionInfo) -> Result<bool, Unreachable> {
-        // So that several may be tried within the time there is.
         let checking = async {
             let mut line = self.line(reach, hello).await?;
             let role = line.connection.query(&cmd("ROLE")).await?;
             let Value::Array(parts) = role else { return Ok(false) };
             Ok(matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master"))
         };
-        timeout(self.connect_timeout / 3, checking).await.map_err(|_| Unreachable::TooSlow)?
+        timeout(self.connect_timeout / TRIES, checking).await.map_err(|_| Unreachable::TooSlow)?
     }
 }
 
@@ -254,11 +290,15 @@ async fn ask(
     Ok(answer.map(|(host, port)| Reach::Net { host, port, is_tls: sentinel.is_tls() }))
 }
 
-fn urls_of(
-    urls: &[crate::secret::Secret],
-    address: impl Fn(&crate::secret::Secret) -> Result<Address, BadSettings>,
-) -> Result<Vec<Address>, BadSettings> {
-    urls.iter().map(address).collect()
+fn passwords(target: &Target, login: &Login) -> Vec<Secret> {
+    let addresses = match target {
+        Target::One(address) => std::slice::from_ref(address),
+        Target::Cluster { seeds, .. } => seeds,
+        Target::Sentinel { sentinels, .. } => sentinels,
+    };
+    let in_urls = addresses.iter().filter_map(|address| address.hello.password());
+    let in_urls = in_urls.map(|password| Secret::new(password.to_owned()));
+    in_urls.chain(login.password.clone()).filter(|password| !password.expose().is_empty()).collect()
 }
 
 /// What is written beside the URL goes before what is in it.
@@ -270,52 +310,6 @@ fn login(mut hello: RedisConnectionInfo, login: &Login) -> RedisConnectionInfo {
         hello = hello.set_password(password.expose());
     }
     hello
-}
-
-fn cluster(seeds: &[Address], settings: &Settings) -> Result<ClusterClient, RedisError> {
-    let mut nodes = Vec::new();
-    for seed in seeds {
-        let Reach::Net { host, port, is_tls } = &seed.reach else {
-            continue;
-        };
-        let (host, port) = (host.clone(), *port);
-        let address = if *is_tls {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        };
-        nodes.push(address.into_connection_info()?.set_redis_settings(seed.hello.clone()));
-    }
-    let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
-    let tcp = tcp.set_keepalive(socket2::TcpKeepalive::new().with_time(Duration::from_secs(5)));
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(Duration::from_secs(2));
-    let mut builder = ClusterClientBuilder::new(nodes)
-        .retries(CLUSTER_RETRIES)
-        .min_retry_wait(CLUSTER_WAIT.0)
-        .max_retry_wait(CLUSTER_WAIT.1)
-        // A node that hangs must leave time for the others.
-        .connection_timeout(settings.connect_timeout / 3)
-        .response_timeout(settings.command_timeout)
-        .overall_response_timeout(Some(settings.command_timeout))
-        .tcp_settings(tcp);
-    if let Some(tls) = &settings.tls {
-        builder = builder.certs(certificates(tls));
-    }
-    builder.build()
-}
-
-/// The driver opens a cluster's connections itself, with what it takes for certificates.
-fn certificates(tls: &Tls) -> TlsCertificates {
-    // It asks for the process's provider. Who has set one before us has set the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    TlsCertificates {
-        client_tls: tls.client.as_ref().map(|(chain, key)| ClientTlsConfig {
-            client_cert: chain.clone(),
-            client_key: key.expose().as_bytes().to_vec(),
-        }),
-        root_cert: tls.ca.clone(),
-    }
 }
 
 impl Connection {
@@ -343,12 +337,18 @@ impl Connection {
     }
 }
 
+impl From<RedisError> for Unreachable {
+    fn from(error: RedisError) -> Self {
+        Self::Refused(refusal::words(&error))
+    }
+}
+
 impl Driver {
     /// Until the connection has ended; for ever, if nobody would notice.
     pub(super) async fn ended(&mut self) {
         match &mut self.0 {
             // Whether it ended well makes no difference.
-            Some((driver, _)) => drop(driver.await),
+            Some(driver) => drop(driver.await),
             None => std::future::pending().await,
         }
     }
@@ -356,8 +356,8 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if let Some((_, abort)) = &self.0 {
-            abort.abort();
+        if let Some(driver) = &self.0 {
+            driver.abort();
         }
     }
 }

@@ -11,7 +11,8 @@ use redis::{PushInfo, PushKind, Value, cmd};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connect::{Dialer, Line};
+use super::complaints::Complaints;
+use super::connect::{Dialer, Line, Unreachable};
 use super::names;
 use super::settings::Settings;
 use super::tier::News;
@@ -26,6 +27,7 @@ pub(super) struct Ear {
     command_timeout: Duration,
     /// Time between two attempts.
     open_for: Duration,
+    complaints: Arc<Complaints>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -44,8 +46,16 @@ struct Waited {
 /// While nobody waits.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
+/// A subscription that was there for so long was of use.
+const LASTING: Duration = Duration::from_secs(5);
+
 impl Ear {
-    pub(super) fn new(channel: String, settings: &Settings, telemetry: Arc<Telemetry>) -> Self {
+    pub(super) fn new(
+        channel: String,
+        settings: &Settings,
+        complaints: Arc<Complaints>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         let waited = Waited { zero: Instant::now(), until_millis: AtomicU64::new(0), begun: Notify::new() };
         Self {
             channel,
@@ -53,6 +63,7 @@ impl Ear {
             waited,
             command_timeout: settings.command_timeout,
             open_for: settings.breaker.open,
+            complaints,
             telemetry,
         }
     }
@@ -69,7 +80,7 @@ impl Ear {
 
     /// Subscribes, and subscribes anew, until it is dropped.
     pub(super) async fn keep(&self, dialer: &Dialer) {
-        let mut attempt = 0_usize;
+        let (mut attempt, mut in_vain) = (0_usize, 0_u32);
         loop {
             let listener = Arc::clone(&self.listener);
             let heard = move |push: PushInfo| {
@@ -78,9 +89,17 @@ impl Ear {
                 }
             };
             let began = Instant::now();
-            if let Ok(line) = dialer.subscription(&self.channel, attempt, heard).await {
-                let _hearing = Hearing::begin(self);
-                self.watch(line).await;
+            let why = match dialer.subscription(&self.channel, attempt, heard).await {
+                Ok(line) => {
+                    let _hearing = Hearing::begin(self);
+                    self.watch(line).await
+                }
+                Err(why) => why,
+            };
+            in_vain = if began.elapsed() < LASTING { in_vain.saturating_add(1) } else { 0 };
+            // One that was lost is no more than that, and where Redis is away the links will know by the second time.
+            if in_vain > 1 {
+                self.complaints.deaf(&why);
             }
             attempt = attempt.wrapping_add(1);
             // One that lasted is made anew at once.
@@ -88,19 +107,24 @@ impl Ear {
         }
     }
 
-    /// Until nothing is heard any more.
-    async fn watch(&self, mut line: Line) {
+    /// Until nothing is heard any more, and why.
+    async fn watch(&self, mut line: Line) -> Unreachable {
+        let began = Instant::now();
         loop {
             let due = if self.waited.is_waited() { self.command_timeout } else { PING_EVERY };
             tokio::select! {
-                () = line.driver.ended() => return,
+                () = line.driver.ended() => return Unreachable::Lost,
                 () = self.waited.begun.notified() => {}
                 () = sleep(due) => {}
             }
             let ping = cmd("PING");
-            let answer = timeout(self.command_timeout, line.connection.query(&ping)).await;
-            if !matches!(answer, Ok(Ok(_))) {
-                return;
+            match timeout(self.command_timeout, line.connection.query(&ping)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return error.into(),
+                Err(_) => return Unreachable::TooSlow,
+            }
+            if began.elapsed() >= LASTING {
+                self.complaints.hearing();
             }
         }
     }

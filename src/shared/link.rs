@@ -4,14 +4,15 @@
 //! ever queued behind a dead connection. Only the keeper connects. A command that is dropped midway leaves nothing
 //! behind: its reply is read and thrown away by the driver.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
+use redis::{Arg, Cmd, RedisError, ServerErrorKind, Value, cmd};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::burden::{self, Burden};
+use super::complaints::Complaints;
 use super::connect::{Connection, Dialer, Driver};
 use super::patience::in_time;
 use super::refusal;
@@ -30,7 +31,10 @@ pub(super) struct Link {
     /// For the keeper: the link is down.
     lost: Notify,
     command_timeout: Duration,
-    outage: Arc<Outage>,
+    /// Longest time that any command over it may take.
+    patience: Duration,
+    burden: Burden,
+    complaints: Arc<Complaints>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -40,12 +44,6 @@ struct Inner {
     connection: Option<(u64, Connection)>,
     /// Of a cluster: which part of it is left alone.
     shards: Option<Shards>,
-}
-
-/// So that an outage is one line in the log, however many links it is felt by.
-#[derive(Debug, Default)]
-pub(super) struct Outage {
-    is_told: AtomicBool,
 }
 
 /// What is asked of Redis.
@@ -70,34 +68,42 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const PING_AGAIN: Duration = Duration::from_millis(100);
 
 impl Link {
-    /// Down.
-    pub(super) fn new(settings: &Settings, outage: Arc<Outage>, telemetry: Arc<Telemetry>) -> Self {
+    /// Down. `is_for_writes`: what is queued to be written goes over it.
+    pub(super) fn new(
+        settings: &Settings,
+        is_for_writes: bool,
+        complaints: Arc<Complaints>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         let standing = Standing::new(settings.breaker, Instant::now());
+        let queued = if is_for_writes { settings.max_queued_bytes } else { 0 };
         Self {
             inner: Mutex::new(Inner { standing, connection: None, shards: None }),
             lost: Notify::new(),
             command_timeout: settings.command_timeout,
-            outage,
+            patience: settings.command_timeout + burden::time(queued),
+            burden: Burden::default(),
+            complaints,
             telemetry,
         }
     }
 
     /// Connects, and connects anew, until it is dropped. Then the link is down.
     pub(super) async fn keep(&self, dialer: &Dialer) {
-        let _guard = Kept(self);
+        let _guard = Keeping(self);
         loop {
             let next_try = self.lock().standing.next_try();
             if let Some(next_try) = next_try {
                 sleep_until(next_try).await;
             }
-            match dialer.commands().await {
+            match dialer.commands(self.patience).await {
                 Ok(line) => {
-                    let number = self.came_up(line.connection, line.shards);
+                    let number = self.came_up(line.connection, line.shards, None);
                     self.watch(number, line.driver, dialer).await;
                 }
                 Err(why) => {
                     self.telemetry.redis.connect_failures.add_one();
-                    self.outage.begins(&why);
+                    self.complaints.away(&why);
                     self.lock().standing.not_reached(Instant::now());
                 }
             }
@@ -112,35 +118,39 @@ impl Link {
             return Err(TierError::Away);
         };
         let is_cluster = connection.is_cluster();
+        let _load = self.burden.add(weight(command, question));
         let replied =
             self.in_time(command, &mut connection, async |connection| send(connection, question).await);
         let (result, sign) = replied.await;
-        if is_cluster {
-            self.told_of(key, number, sign);
-        } else {
-            self.told(number, sign);
+        match sign {
+            Some(sign) if is_cluster => self.told_of(key, number, sign),
+            Some(sign) => self.told(number, sign),
+            None => {}
         }
         result
     }
 
-    /// What came of it, and what it says of the connection. All of it is counted.
+    /// What came of it, and what it says of the connection, if anything. All of it is counted.
     async fn in_time<T>(
         &self,
         command: Command,
         connection: &mut Connection,
         send: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
-    ) -> (Result<T, TierError>, Sign) {
+    ) -> (Result<T, TierError>, Option<Sign>) {
+        let is_waited_for = matches!(command, Command::Get | Command::Acquire | Command::Ping);
+        let writing = self.burden.time();
+        let deadline = self.command_timeout + if is_waited_for { Duration::ZERO } else { writing };
         let is_cluster = connection.is_cluster();
         let began = Instant::now();
-        let replied = in_time(Instant::now() + self.command_timeout, send(connection)).await;
-        let (result, sign) = match replied {
+        let (result, sign) = match in_time(began + deadline, send(connection)).await {
             Some(Ok(value)) => (Ok(value), Sign::Answered),
             Some(Err(error)) => {
-                let (error, sign) = refusal::read(&error, is_cluster);
-                if let TierError::Refused(kind) = error {
-                    self.refused(kind);
+                let (means, sign) = refusal::read(&error, is_cluster);
+                if let TierError::Refused(kind) = means {
+                    self.telemetry.redis.refusals.add_one(kind);
+                    self.complaints.refused(kind, &refusal::words(&error));
                 }
-                (Err(error), sign)
+                (Err(means), sign)
             }
             None => (Err(TierError::TimedOut), Sign::Failed),
         };
@@ -151,7 +161,9 @@ impl Link {
             Err(TierError::Away | TierError::Broken) => CommandOutcome::Broken,
         };
         self.telemetry.redis.command(command, outcome, Some(began.elapsed()));
-        (result, sign)
+        // It may have had to wait behind what is written. If the server hangs, that will be too late as well.
+        let is_excused = is_waited_for && !writing.is_zero() && outcome == CommandOutcome::TimedOut;
+        (result, (!is_excused).then_some(sign))
     }
 
     /// The connection that a command about this key may go over.
@@ -185,37 +197,75 @@ impl Link {
     }
 
     async fn ping(&self, number: u64) -> bool {
-        let connection = self.lock().connection.as_ref().map(|(_, connection)| connection.clone());
-        let Some(mut connection) = connection else {
-            return false;
+        let (mut connection, key) = {
+            let mut inner = self.lock();
+            let key = inner.shards.as_mut().and_then(Shards::next_ping);
+            match &inner.connection {
+                Some((_, connection)) => (connection.clone(), key),
+                None => return false,
+            }
         };
-        let ping = self.in_time(Command::Ping, &mut connection, async |connection| connection.ping().await);
-        let (result, sign) = ping.await;
-        self.told(number, sign);
-        result.is_ok()
+        // Any node of a cluster answers a ping, and one that does not says nothing of the others.
+        let ping = match &key {
+            Some(key) => cmd("PTTL").arg(key).take(),
+            None => cmd("PING"),
+        };
+        let replied =
+            self.in_time(Command::Ping, &mut connection, async |connection| connection.query(&ping).await);
+        let (result, sign) = replied.await;
+        let answered = result.is_ok();
+        match (sign, &key) {
+            (Some(sign), Some(key)) => self.told_of(key, number, sign),
+            (Some(sign), None) => self.told(number, sign),
+            (None, _) => {}
+        }
+        if let (true, Some(shards)) = (answered, &mut self.lock().shards) {
+            shards.next_turn();
+        }
+        answered
     }
 
     /// Whether the shard of that key answers again, over a new connection, which then takes the place of the old one. The number
     /// of the one that is in use.
     async fn probe(&self, key: &[u8], number: u64, dialer: &Dialer) -> u64 {
-        match dialer.commands().await {
+        let mut found = None;
+        match dialer.commands(self.patience).await {
             Ok(mut line) => {
                 // Only a command with a key is answered by no other node.
                 let question = cmd("PTTL").arg(key).take();
                 if let Ok(Ok(_)) = timeout(self.command_timeout, line.connection.query(&question)).await {
-                    return self.came_up(line.connection, line.shards);
+                    return self.came_up(line.connection, line.shards, Some(key));
                 }
+                // Slots may have moved: who does not answer need not be who is left alone.
+                found = line.shards;
             }
-            Err(_) => self.telemetry.redis.connect_failures.add_one(),
+            Err(why) => {
+                self.telemetry.redis.connect_failures.add_one();
+                self.complaints.away(&why);
+            }
         }
         if let Some(shards) = &mut self.lock().shards {
+            if let Some(mut now) = found {
+                now.take_over(shards);
+                *shards = now;
+            }
             shards.not_reached(key, Instant::now());
         }
         number
     }
 
-    fn came_up(&self, connection: Connection, shards: Option<Shards>) -> u64 {
+    /// `probed`: a key of the shard that is known to answer.
+    fn came_up(&self, connection: Connection, mut shards: Option<Shards>, probed: Option<&[u8]>) -> u64 {
         let mut inner = self.lock();
+        if let Some(shards) = &mut shards {
+            if let Some(before) = &inner.shards {
+                shards.take_over(before);
+            }
+            if let Some(key) = probed {
+                shards.reached(key);
+            }
+        }
+        let is_whole = shards.as_ref().is_none_or(Shards::are_closed);
         let number = inner.standing.came_up();
         let before = inner.connection.replace((number, connection));
         inner.shards = shards;
@@ -224,7 +274,9 @@ impl Link {
         if before.is_none() {
             self.telemetry.redis.links_up.add(1);
         }
-        self.outage.ends();
+        if is_whole {
+            self.complaints.back();
+        }
         number
     }
 
@@ -240,7 +292,7 @@ impl Link {
         self.telemetry.redis.links_up.add(-1);
         if change == Change::Opened {
             self.telemetry.redis.opened.add_one();
-            self.outage.begins(&"failures in a row");
+            self.complaints.away(&"failures in a row");
         }
         self.lost.notify_one();
     }
@@ -258,18 +310,16 @@ impl Link {
             shards.answered(key);
             inner.standing.told(number, sign, Instant::now());
         } else if shards.failed(key, Instant::now()) {
+            // Of one that is nowhere of use, a new connection is made, and nothing else.
+            let connection = if shards.are_open() { inner.connection.take() } else { None };
+            if connection.is_some() {
+                inner.standing.not_reached(Instant::now());
+                self.telemetry.redis.links_up.add(-1);
+            }
             drop(inner);
             self.telemetry.redis.opened.add_one();
-            self.outage.begins(&"failures in a row in one shard of the cluster");
+            self.complaints.away(&"failures in a row in one shard of the cluster");
             self.lost.notify_one();
-        }
-    }
-
-    fn refused(&self, kind: &'static str) {
-        let is_new = !self.telemetry.redis.refusals.get().contains_key(kind);
-        self.telemetry.redis.refusals.add_one(kind);
-        if is_new {
-            tracing::warn!(kind, "Redis refuses a command; further ones are only counted");
         }
     }
 
@@ -289,6 +339,22 @@ async fn due(probe: Option<(Instant, Vec<u8>)>) -> Vec<u8> {
     }
 }
 
+/// The bytes of it that take time to send.
+fn weight(command: Command, question: Question<'_>) -> u64 {
+    let bytes = match (command, question) {
+        (Command::Put, Question::Plain { command, .. }) => {
+            let part = |part: Arg<&[u8]>| if let Arg::Simple(part) = part { part.len() } else { 0 };
+            command.args_iter().map(part).sum::<usize>()
+        }
+        (Command::Patch, Question::Script { arguments, .. }) => {
+            // Twice, for a script that is not known there.
+            2 * arguments.iter().map(|part| part.len()).sum::<usize>()
+        }
+        _ => 0,
+    };
+    bytes as u64
+}
+
 /// A script that is not known there is sent whole, and is known from then on.
 async fn send(connection: &mut Connection, question: Question<'_>) -> Result<Value, RedisError> {
     let (script, key, arguments) = match question {
@@ -304,9 +370,9 @@ async fn send(connection: &mut Connection, question: Question<'_>) -> Result<Val
 }
 
 /// Brings the link down when its keeper goes.
-struct Kept<'l>(&'l Link);
+struct Keeping<'l>(&'l Link);
 
-impl Drop for Kept<'_> {
+impl Drop for Keeping<'_> {
     fn drop(&mut self) {
         let mut inner = self.0.lock();
         let connection = inner.connection.take();
@@ -314,20 +380,6 @@ impl Drop for Kept<'_> {
         drop(inner);
         if connection.is_some() {
             self.0.telemetry.redis.links_up.add(-1);
-        }
-    }
-}
-
-impl Outage {
-    fn begins(&self, why: &dyn std::fmt::Display) {
-        if !self.is_told.swap(true, Relaxed) {
-            tracing::warn!(%why, "Redis is away; requests go on without it");
-        }
-    }
-
-    fn ends(&self) {
-        if self.is_told.swap(false, Relaxed) {
-            tracing::info!("Redis is back");
         }
     }
 }

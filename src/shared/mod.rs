@@ -1,12 +1,16 @@
 //! L2: the tier that all instances share, and that no client ever waits for in vain.
 //!
 //! `tier` is what it must do, in bytes. `redis` does it: over a `link` for each thread, whose connections `connect` makes and
-//! whose `standing` says when; `hear` listens to what other instances say. `second` is what the proxy has of it, in answers: it
-//! reads (`reads`: one for a herd; `sight`: what that gave) and writes behind the client's back (`queue`, `write`), under names
-//! that `bases` keeps track of and with a `secret` that all instances agree on; its `leases` have one of all instances fetch.
+//! whose `standing` says when, with time for what is written (`burden`); `hear` listens to what other instances say, and
+//! `complaints` tells what is wrong. `second` is what the proxy has of it, in answers: it reads (`reads`: one for a herd; `sight`:
+//! what that gave) and writes behind the client's back (`queue`, `write`), under names that `bases` keeps track of and with a
+//! `secret` that all instances agree on; its `leases` have one of all instances fetch.
 
 mod address;
 mod bases;
+mod burden;
+mod cluster;
+mod complaints;
 mod connect;
 mod hear;
 mod leases;
@@ -35,7 +39,7 @@ pub use leases::{Lease, Leases, Turn};
 pub use patience::in_time;
 pub use queue::Entry;
 pub use second::{IsLive, Parts, Question, Shared};
-pub use security::check_client;
+pub use security::{check_client, check_trust};
 pub use settings::{Breaker, Login, Place, Settings, Tls};
 pub use sight::{Frame, Seen, Sight};
 pub use tier::{Acquired, Landed, Name, News, Reply, Tier, TierError, Token};

@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Value, cmd};
 
+use super::complaints::Complaints;
 use super::connect::{BadSettings, Dialer};
 use super::hear::Ear;
-use super::link::{Link, Outage, Question};
+use super::link::{Link, Question};
 use super::names::{self, Names};
 use super::scripts::{Prepared, Scripts};
 use super::settings::Settings;
@@ -54,14 +55,15 @@ impl Redis {
         workers: usize,
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, BadSettings> {
-        let outage = Arc::new(Outage::default());
-        let link = |_| Link::new(settings, Arc::clone(&outage), Arc::clone(&telemetry));
+        let complaints = Arc::new(Complaints::default());
+        // What is written goes over the last.
+        let link = |at| Link::new(settings, at == workers, Arc::clone(&complaints), Arc::clone(&telemetry));
         let names = Names::new(&settings.namespace);
         Ok(Arc::new(Self {
             id: IDS.fetch_add(1, Relaxed),
             links: (0..=workers).map(link).collect(),
             dialer: Dialer::new(settings)?,
-            ear: Ear::new(names.channel(), settings, telemetry),
+            ear: Ear::new(names.channel(), settings, complaints, telemetry),
             names,
             scripts: Scripts::new(),
         }))

@@ -5,6 +5,9 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use super::standing::Sign;
 use super::tier::TierError;
 
+/// Of a text that may be of any length.
+const WORDS_MAX: usize = 200;
+
 /// Refusals that are told apart, and what each says of who refuses.
 const KINDS: [(&str, Sign); 17] = [
     // The memory is full: it can't keep more, and what it has can be read.
@@ -55,6 +58,18 @@ pub(super) fn read(error: &RedisError, is_cluster: bool) -> (TierError, Sign) {
     }
 }
 
+/// What is said of it, in words that may be shown. A server that does not know a command repeats what came with it, which may be a
+/// password, or a value of ours.
+pub(super) fn words(error: &RedisError) -> String {
+    let text = match error.code() {
+        Some(code) => format!("{code} {}", error.detail().unwrap_or_default()),
+        None => error.to_string(),
+    };
+    let shown = text.split("with args").next().unwrap_or_default();
+    let shown: String = shown.chars().filter(|letter| !letter.is_control()).take(WORDS_MAX).collect();
+    shown.trim_end_matches([' ', ',']).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +94,25 @@ mod tests {
             ("-WHATEVER\r\n", "ERR", Sign::Answered),
         ] {
             assert_eq!(read(&refused(line), false), (TierError::Refused(kind), sign), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_repeats_is_not_shown() {
+        for (line, shown) in [
+            ("-NOPERM User shop has no permissions to run the 'set' command\r\n".to_owned(), 60),
+            (
+                "-ERR unknown command `HELLO`, with args beginning with: `3` `AUTH` `shop` `acorn`\r\n"
+                    .to_owned(),
+                27,
+            ),
+            ("-ERR unknown command 'AUTH', with args beginning with: 'acorn' \r\n".to_owned(), 26),
+            (format!("-ERR {}acorn\r\n", "long ".repeat(100)), 200),
+            ("-WHATEVER\r\n".to_owned(), 8),
+        ] {
+            let words = words(&refused(&line));
+            assert!(line[1..].starts_with(&words) && !words.contains("acorn"), "{words}");
+            assert_eq!(words.len(), shown, "{words}");
         }
     }
 

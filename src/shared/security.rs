@@ -20,6 +20,11 @@ pub fn check_client(chain: &[u8], key: &Secret) -> Result<(), &'static str> {
     builder.with_client_auth_cert(chain, key).map(|_| ()).map_err(|_| wrong)
 }
 
+/// Whether there is somebody to trust; in words if not.
+pub fn check_trust(tls: &Tls) -> Result<(), String> {
+    config(tls).map(drop)
+}
+
 /// What connections are secured with; in words if there is no way.
 pub(super) fn config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
     let builder = builder().map_err(|error| error.to_string())?;

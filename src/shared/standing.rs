@@ -2,7 +2,8 @@
 //!
 //! A link has one connection after the other, each with a number, so that what comes of a command on an old one says nothing of
 //! the new one. *Up*, commands may go; *down*, none is sent, and the keeper tries at `next_try`. Failures in a row
-//! bring it down for a while (`breaker`); a connection that broke is made anew at once if it had been of use, else after that while.
+//! bring it down for a while (`breaker`); a connection that broke is made anew at once if it had been of use, but only once in
+//! that while: one that answers this and breaks at that would be made anew again and again.
 
 use std::time::Duration;
 
@@ -18,10 +19,9 @@ pub(super) struct Standing {
     /// Of its latest connection.
     number: u64,
     state: State,
-    /// Longest time between two failures in a row; also the shortest between two new connections for being told "read-only".
-    window: Duration,
     open_for: Duration,
-    read_only_at: Option<Instant>,
+    /// When a new connection was last asked for at once.
+    at_once: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +63,8 @@ impl Standing {
             breaker: Breaker::new(settings.failures, settings.window, settings.open),
             number: 0,
             state: State::Down { next_try: now },
-            window: settings.window,
             open_for: settings.open,
-            read_only_at: None,
+            at_once: None,
         }
     }
 
@@ -85,6 +84,8 @@ impl Standing {
 
     /// Something came of a command on the connection of that number.
     pub(super) fn told(&mut self, number: u64, sign: Sign, now: Instant) -> Change {
+        // Not again right after the last time.
+        let is_rare = self.at_once.is_none_or(|before| now - before >= self.open_for);
         let answered = match &mut self.state {
             State::Up { answered } if number == self.number => answered,
             _ => return Change::Nothing,
@@ -96,13 +97,17 @@ impl Standing {
                 Change::Nothing
             }
             Sign::Broken => {
-                let next_try = if *answered { now } else { now + self.open_for };
+                let goes_at_once = *answered && is_rare;
+                if goes_at_once {
+                    self.at_once = Some(now);
+                }
+                let next_try = if goes_at_once { now } else { now + self.open_for };
                 self.state = State::Down { next_try };
                 Change::Lost
             }
             // If the new one says the same, then it is no change of masters.
-            Sign::ReadOnly if self.read_only_at.is_none_or(|before| now - before > self.window) => {
-                self.read_only_at = Some(now);
+            Sign::ReadOnly if is_rare => {
+                self.at_once = Some(now);
                 self.state = State::Down { next_try: now };
                 Change::Lost
             }
@@ -200,6 +205,31 @@ mod tests {
         assert_eq!(standing.next_try(), Some(now));
         let number = standing.came_up();
         assert_eq!(standing.told(number, Sign::ReadOnly, now + 10 * MS), Change::Nothing);
-        assert_eq!(standing.told(number, Sign::ReadOnly, now + 1100 * MS), Change::Lost);
+        assert_eq!(standing.told(number, Sign::ReadOnly, now + 499 * MS), Change::Nothing);
+        assert_eq!(standing.told(number, Sign::ReadOnly, now + 500 * MS), Change::Lost);
+    }
+
+    #[test]
+    fn a_new_master_is_looked_for_soon_after_a_connection_was_made_anew() {
+        let (mut standing, now) = standing();
+        let number = standing.came_up();
+        standing.told(number, Sign::Answered, now);
+        assert_eq!(standing.told(number, Sign::Broken, now), Change::Lost);
+        let number = standing.came_up();
+        assert_eq!(standing.told(number, Sign::ReadOnly, now + 500 * MS), Change::Lost);
+        assert_eq!(standing.next_try(), Some(now + 500 * MS));
+    }
+
+    #[test]
+    fn a_connection_that_answers_this_and_breaks_at_that_is_not_made_anew_again_and_again() {
+        let (mut standing, now) = standing();
+        let mut tries = Vec::new();
+        for step in [0, 100, 500, 600] {
+            let (number, now) = (standing.came_up(), now + step * MS);
+            standing.told(number, Sign::Answered, now);
+            assert_eq!(standing.told(number, Sign::Broken, now), Change::Lost);
+            tries.push(standing.next_try().unwrap() - now);
+        }
+        assert_eq!(tries, [0, 500, 0, 500].map(|wait| wait * MS));
     }
 }

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use larder::shared::{Name, TierError};
+use bytes::Bytes;
+use larder::shared::{Name, Tier, TierError};
 use tokio::time::{Instant, sleep};
 
 use crate::basics;
 use crate::cluster::Cluster;
-use crate::instance::{Instance, key, name};
-use crate::server::until;
+use crate::instance::{Instance, MINUTE, key, name};
+use crate::server::{Server, until};
+
+/// Several probes, on a machine with much else to do.
+const BACK: Duration = Duration::from_secs(6);
 
 fn text(name: Name) -> String {
     format!("larder:{{{}}}", name.base)
@@ -39,6 +43,122 @@ async fn a_cluster_does_all_that_is_asked_of_a_tier_whatever_happens_to_its_node
     }
     instance.is_up().await;
     basics::work(&mut instance, 500).await;
+}
+
+#[tokio::test]
+async fn what_part_of_a_cluster_fails_is_known_by_where_its_slots_are_now() {
+    let cluster = Cluster::start().await;
+    let instance = Instance::at(&cluster.lines()).await;
+    most_masters_hang_while_nobody_asks(&cluster, &instance).await;
+    for node in cluster.nodes() {
+        node.ask(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
+    }
+    a_large_value_is_written_to_a_slow_node(&cluster, &instance).await;
+    for node in &cluster.masters {
+        node.ask(&["FLUSHALL"]).await;
+    }
+    who_a_slot_has_moved_to_hangs(&cluster, &instance).await;
+    some_slots_are_nobodys(&cluster).await;
+}
+
+/// The connection is of use all the same, and stays.
+async fn most_masters_hang_while_nobody_asks(cluster: &Cluster, instance: &Instance) {
+    let (hung, redis) = (&cluster.masters[1..], &instance.telemetry.redis);
+    let connects = redis.connects.get();
+    hung.iter().for_each(Server::hang);
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!((redis.connects.get(), redis.links_up.get()), (connects, 2));
+    // It has been found out by nobody's request, and the one that is left goes on.
+    let mut answered = 0;
+    for number in 0..30 {
+        let (result, _) = instance.timed(name(number)).await;
+        answered += usize::from(result != Err(TierError::Away));
+    }
+    assert!((1..20).contains(&answered), "{answered}");
+    hung.iter().for_each(Server::go_on);
+    for node in cluster.nodes() {
+        cluster.is_whole(node, 4).await;
+    }
+    for number in 0..30 {
+        instance.back(name(number), BACK).await;
+    }
+}
+
+/// By the one that is for writes.
+async fn a_large_value_is_written_to_a_slow_node(cluster: &Cluster, instance: &Instance) {
+    let tier = instance.tier.clone();
+    let at = cluster.slot(&text(name(1))).await.1;
+    cluster.masters[at].hang();
+    let writing = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(tier.put(name(1), Bytes::from(vec![7; 1_000_000]), MINUTE))
+    });
+    sleep(Duration::from_millis(400)).await;
+    cluster.masters[at].go_on();
+    until("it is written", Duration::from_secs(2), async || writing.is_finished()).await;
+    writing.join().unwrap().unwrap();
+}
+
+/// And the one that it has moved from is used.
+async fn who_a_slot_has_moved_to_hangs(cluster: &Cluster, instance: &Instance) {
+    let mut of_first = Vec::new();
+    for number in 0..30 {
+        if cluster.slot(&text(name(number))).await.1 == 1 {
+            of_first.push(name(number));
+        }
+    }
+    let (moved, stayed) = (of_first[0], of_first[1]);
+    let slot = cluster.slot(&text(moved)).await.0;
+    let to = cluster.masters[2].text(&["CLUSTER", "MYID"]).await;
+    for node in cluster.masters.iter().rev() {
+        node.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]).await;
+    }
+    for name in [moved, stayed] {
+        instance.back(name, Duration::from_secs(2)).await;
+    }
+    cluster.masters[2].hang();
+    until("it is left alone", Duration::from_secs(2), async || {
+        instance.timed(moved).await.0 == Err(TierError::Away)
+    })
+    .await;
+    let back = instance.back(stayed, BACK).await;
+    println!("a slot has moved to a node that hung: the others are back after {back:?}");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        assert_eq!(instance.timed(stayed).await.0, Ok(None));
+        assert!(instance.timed(moved).await.0.is_err());
+        sleep(Duration::from_millis(5)).await;
+    }
+    cluster.masters[2].go_on();
+    instance.back(moved, BACK).await;
+}
+
+/// They are away, and nobody else is.
+async fn some_slots_are_nobodys(cluster: &Cluster) {
+    for node in cluster.nodes() {
+        node.ask(&["CLUSTER", "DELSLOTSRANGE", "0", "4000"]).await;
+    }
+    let instance = Instance::at(&cluster.lines()).await;
+    let (mut of_nobody, mut of_others) = (Vec::new(), Vec::new());
+    for number in 0..30 {
+        let (slot, _) = cluster.slot(&text(name(number))).await;
+        let slot: u32 = slot.parse().unwrap();
+        if slot <= 4000 { &mut of_nobody } else { &mut of_others }.push(name(number));
+    }
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        for name in &of_nobody {
+            assert!(instance.timed(*name).await.0.is_err());
+        }
+        for name in &of_others {
+            assert_eq!(instance.timed(*name).await.0, Ok(None));
+        }
+    }
+    assert_eq!(instance.timed(of_nobody[0]).await.0, Err(TierError::Away));
+    cluster.masters[0].ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "4000"]).await;
+    for name in of_nobody {
+        instance.back(name, BACK).await;
+    }
 }
 
 /// ASK while it moves, MOVED when it has.

@@ -5,6 +5,7 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::basics;
+use crate::cluster::Cluster;
 use crate::instance::{Instance, MINUTE, name};
 use crate::server::{Server, free_port, until};
 
@@ -80,4 +81,41 @@ async fn only_with_the_right_certificates_on_both_sides_is_there_a_connection() 
     right.back(name(1), std::time::Duration::from_secs(2)).await;
     right.is_up().await;
     basics::work(&mut right, 200).await;
+}
+
+#[tokio::test]
+async fn a_cluster_is_reached_with_certificates_of_ones_own_on_both_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let ours = authority(path, "ours");
+    let _theirs = authority(path, "theirs");
+    certify(path, &ours, "server");
+    certify(path, &ours, "client");
+    let file = |name: &str| path.join(name).display().to_string();
+    let cluster = Cluster::secured(&[
+        "--tls-cert-file",
+        &file("server.pem"),
+        "--tls-key-file",
+        &file("server.key"),
+        "--tls-ca-cert-file",
+        &file("ours.pem"),
+        "--tls-auth-clients",
+        "yes",
+    ])
+    .await;
+    let (cert, key) = (file("client.pem"), file("client.key"));
+    let client = format!("client_cert = '{cert}'\nclient_key = '{key}'\n");
+    let lines = |authority: &str, client: &str| {
+        format!("{}\nca = '{}'\n{client}", cluster.lines(), file(&format!("{authority}.pem")))
+    };
+    let mut right = Instance::at(&lines("ours", &client)).await;
+    basics::work(&mut right, 0).await;
+    for wrong in [lines("ours", ""), lines("theirs", &client)] {
+        let wrong = Instance::start(&wrong);
+        until("both links have failed", MINUTE, async || wrong.telemetry.redis.connect_failures.get() >= 2)
+            .await;
+        assert!(wrong.timed(name(1)).await.0.is_err());
+        assert_eq!(wrong.telemetry.redis.links_up.get(), 0);
+    }
+    basics::work(&mut right, 100).await;
 }
