@@ -55,7 +55,8 @@ pub(super) fn check(redis: &Redis, written: &mut Written) -> Option<Settings> {
         command_timeout: redis.command_timeout.0,
         connect_timeout: redis.connect_timeout.0,
         max_object_bytes: redis.max_object.0,
-        max_queued_bytes: redis.max_queued.0,
+        // What nobody wrote gives way to what somebody did.
+        max_queued_bytes: given(redis.max_queued.0, redis.max_object.0, written.has(&at("max_queued"))),
         compress_above_bytes: match redis.compress.algorithm {
             Compression::Zstd => Some(redis.compress.above.0),
             Compression::Off => None,
@@ -70,8 +71,16 @@ pub(super) fn check(redis: &Redis, written: &mut Written) -> Option<Settings> {
             window: redis.breaker.window.0,
             open: redis.breaker.open.0,
         },
-        lease: redis.lease.0,
+        lease: given(redis.lease.0, shortest_lease(redis), written.has(&at("lease"))),
     })
+}
+
+fn given<T: Ord>(value: T, least: T, is_written: bool) -> T {
+    if is_written { value } else { value.max(least) }
+}
+
+fn shortest_lease(redis: &Redis) -> Duration {
+    redis.command_timeout.0.saturating_mul(COMMANDS_IN_A_LEASE)
 }
 
 fn at(key: &str) -> KeyPath {
@@ -203,22 +212,20 @@ fn times_and_sizes(redis: &Redis, written: &mut Written) {
     if redis.max_object.0 == 0 || redis.max_object.0 > OBJECT_BYTES_MAX {
         let most = Size(OBJECT_BYTES_MAX);
         written.wrong(&object, &format!("has to be above 0 and at most {most}"));
-    } else if redis.max_queued.0 < redis.max_object.0 && !written.is_spoiled(&object) {
-        // Who wrote only one of them looks there.
-        let place = if written.has(&queued) { &queued } else { &object };
+    } else if redis.max_queued.0 < redis.max_object.0 && written.has(&queued) && !written.is_spoiled(&object)
+    {
         let one = written.shown(&redis.max_queued.to_string(), &queued);
         let other = written.shown(&redis.max_object.to_string(), &object);
-        written.wrong(place, &format!("max_queued, {one}, is below max_object, {other}"));
+        written.wrong(&queued, &format!("max_queued, {one}, is below max_object, {other}"));
     }
     if !LEASE.contains(&redis.lease.0) {
         let (shortest, longest) = (Period(*LEASE.start()), Period(*LEASE.end()));
         let found = written.shown(&redis.lease.to_string(), &lease);
         written.wrong(&lease, &format!("has to be from {shortest} to {longest}, found {found}"));
-    } else if redis.lease.0 < redis.command_timeout.0.saturating_mul(COMMANDS_IN_A_LEASE)
+    } else if redis.lease.0 < shortest_lease(redis)
+        && written.has(&lease)
         && !written.is_spoiled(&at("command_timeout"))
     {
-        // Who wrote only one of them looks there.
-        let place = if written.has(&lease) { &lease } else { &at("command_timeout") };
         let one = written.shown(&redis.lease.to_string(), &lease);
         let other = written.shown(&redis.command_timeout.to_string(), &at("command_timeout"));
         let times = COMMANDS_IN_A_LEASE;
@@ -226,7 +233,7 @@ fn times_and_sizes(redis: &Redis, written: &mut Written) {
             "lease, {one}, is below {times} times command_timeout, {other}: one slow reply, and another \
              instance would fetch too"
         );
-        written.wrong(place, &message);
+        written.wrong(&lease, &message);
     }
 }
 

@@ -146,13 +146,13 @@ pub(super) struct Redis {
     pub connect_timeout: Period,
     /// Bytes of one answer's body; a longer one is kept in memory only.
     pub max_object: Size,
-    /// Bytes of answers that wait to be written; past it they are not written.
+    /// Bytes of answers that wait to be written; past it they are not. Left out, 32MB or as much as one answer may have, whichever is more.
     pub max_queued: Size,
     /// The key or keys that values are sealed with, 32 bytes in base64, where the first writes and all read; left out, values are in the clear.
     pub encryption_key: Option<HiddenList>,
     /// What values are sealed by where there is a key: "aes-256-gcm", or "chacha20-poly1305" for processors without AES.
     pub cipher: Cipher,
-    /// How long one who fetches for all instances may be silent before another does.
+    /// How long one who fetches for all instances may be silent before another does; left out, 3s or six times what a request waits, whichever is more.
     pub lease: Period,
     /// Which bodies are compressed.
     pub compress: Compress,

@@ -1,7 +1,7 @@
 //! `Ear`: the subscription to what other instances say, and whether it can be relied on.
 //!
-//! A connection of its own. It is pinged, for a server that hangs says nothing of it: every second, and at every
-//! `command_timeout` while somebody waits for news, so that nobody waits for what can't be heard.
+//! A connection of its own. It is pinged, for a server that hangs says nothing of it: every second, and so often while somebody
+//! waits for news that nobody waits longer than `command_timeout` for what can't be heard.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use redis::{PushInfo, PushKind, Value, cmd};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::complaints::Complaints;
 use super::connect::{Dialer, Line, Unreachable};
 use super::names;
+use super::patience::in_time;
 use super::settings::Settings;
 use super::tier::News;
 use crate::telemetry::Telemetry;
@@ -43,6 +44,8 @@ struct Waited {
     begun: Notify,
 }
 
+/// While somebody waits, so many are due within `command_timeout`; a reply has what is left of that after the first.
+const PINGS: u32 = 5;
 /// While nobody waits.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
@@ -111,17 +114,19 @@ impl Ear {
     async fn watch(&self, mut line: Line) -> Unreachable {
         let began = Instant::now();
         loop {
-            let due = if self.waited.is_waited() { self.command_timeout } else { PING_EVERY };
+            let pause = self.command_timeout / PINGS;
+            let due = if self.waited.is_waited() { pause } else { PING_EVERY };
             tokio::select! {
                 () = line.driver.ended() => return Unreachable::Lost,
                 () = self.waited.begun.notified() => {}
                 () = sleep(due) => {}
             }
             let ping = cmd("PING");
-            match timeout(self.command_timeout, line.connection.query(&ping)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return error.into(),
-                Err(_) => return Unreachable::TooSlow,
+            let until = Instant::now() + self.command_timeout - pause;
+            match in_time(until, line.connection.query(&ping)).await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return error.into(),
+                None => return Unreachable::TooSlow,
             }
             if began.elapsed() >= LASTING {
                 self.complaints.hearing();

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Arg, Cmd, RedisError, ServerErrorKind, Value, cmd};
+use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -339,28 +339,30 @@ async fn due(probe: Option<(Instant, Vec<u8>)>) -> Vec<u8> {
     }
 }
 
+/// Some times a script's text.
+const SENT_TWICE_MAX: usize = 4096;
+
 /// The bytes of it that take time to send.
 fn weight(command: Command, question: Question<'_>) -> u64 {
     let bytes = match (command, question) {
-        (Command::Put, Question::Plain { command, .. }) => {
-            let part = |part: Arg<&[u8]>| if let Arg::Simple(part) = part { part.len() } else { 0 };
-            command.args_iter().map(part).sum::<usize>()
-        }
-        (Command::Patch, Question::Script { arguments, .. }) => {
-            // Twice, for a script that is not known there.
-            2 * arguments.iter().map(|part| part.len()).sum::<usize>()
+        (Command::Put | Command::Patch, Question::Script { arguments, .. }) => {
+            arguments.iter().map(|part| part.len()).sum::<usize>()
         }
         _ => 0,
     };
     bytes as u64
 }
 
-/// A script that is not known there is sent whole, and is known from then on.
+/// A script that is not known there is sent whole, and is known from then on. With large values it is sent whole at once: they
+/// need not be sent twice.
 async fn send(connection: &mut Connection, question: Question<'_>) -> Result<Value, RedisError> {
     let (script, key, arguments) = match question {
         Question::Plain { command, .. } => return connection.query(command).await,
         Question::Script { script, key, arguments } => (script, key, arguments),
     };
+    if arguments.iter().any(|argument| argument.len() > SENT_TWICE_MAX) {
+        return connection.query(&script.by_text(key, arguments)).await;
+    }
     match connection.query(&script.by_hash(key, arguments)).await {
         Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
             connection.query(&script.by_text(key, arguments)).await

@@ -44,6 +44,8 @@ static IDS: AtomicU64 = AtomicU64::new(0);
 
 /// The bytes of a frame that tell one body from another, first and last.
 const SAME_BODY: (&[u8], &[u8]) = (b"4", b"23");
+/// `object::wire::ASKED_AT`, likewise.
+const ASKED_AT: (&[u8], &[u8]) = (b"24", b"31");
 
 /// Longer than anything is kept for; Redis takes no time whose end it can't write as a number.
 const KEEP_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
@@ -125,12 +127,13 @@ impl Tier for Redis {
         })
     }
 
-    fn put(&self, name: Name, value: Bytes, keep_for: Duration) -> Reply<'_, ()> {
+    fn put(&self, name: Name, value: Bytes, keep_for: Duration) -> Reply<'_, bool> {
         let link = self.link();
         Box::pin(async move {
-            let (mut command, key) = (cmd("SET"), self.names.value(&name));
-            command.arg(&key).arg(value.as_ref()).arg("PX").arg(millis(keep_for));
-            link?.ask(Command::Put, Question::Plain { command: &command, key: &key }).await.map(drop)
+            let (key, keep_for) = (self.names.value(&name), millis(keep_for).to_string());
+            let arguments = [value.as_ref(), keep_for.as_bytes(), ASKED_AT.0, ASKED_AT.1];
+            let reply = self.script(link, Command::Put, &self.scripts.put, &key, &arguments).await?;
+            Ok(reply == Value::Int(1))
         })
     }
 

@@ -8,6 +8,10 @@ use super::tier::TierError;
 /// Of a text that may be of any length.
 const WORDS_MAX: usize = 200;
 
+/// What a script may not do is refused in words, not by a code; in others since Redis 7.2.
+const FORBIDDEN_IN_SCRIPTS: [&str; 2] =
+    ["ACL failure in script", "The user executing the script can't run this command"];
+
 /// Refusals that are told apart, and what each says of who refuses.
 const KINDS: [(&str, Sign); 17] = [
     // The memory is full: it can't keep more, and what it has can be read.
@@ -40,6 +44,10 @@ const KINDS: [(&str, Sign); 17] = [
 pub(super) fn read(error: &RedisError, is_cluster: bool) -> (TierError, Sign) {
     if error.is_timeout() {
         return (TierError::TimedOut, Sign::Failed);
+    }
+    let is_forbidden = |detail: &str| FORBIDDEN_IN_SCRIPTS.iter().any(|words| detail.contains(words));
+    if error.detail().is_some_and(is_forbidden) {
+        return (TierError::Refused("NOPERM"), Sign::Answered);
     }
     if let Some(code) = error.code() {
         return match KINDS.iter().find(|(kind, _)| *kind == code) {
@@ -90,6 +98,8 @@ mod tests {
             ("-MOVED 3999 127.0.0.1:6381\r\n", "MOVED", Sign::Failed),
             ("-ASK 3999 127.0.0.1:6381\r\n", "ASK", Sign::Failed),
             ("-NOPERM this user has no permissions\r\n", "NOPERM", Sign::Answered),
+            ("-ERR ACL failure in script: User shop has no\r\n", "NOPERM", Sign::Answered),
+            ("-ERR The user executing the script can't run this command or\r\n", "NOPERM", Sign::Answered),
             ("-ERR unknown command\r\n", "ERR", Sign::Answered),
             ("-WHATEVER\r\n", "ERR", Sign::Answered),
         ] {

@@ -15,12 +15,26 @@ pub(super) struct Prepared {
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Scripts {
+    pub(super) put: Prepared,
     pub(super) patch: Prepared,
     pub(super) agree: Prepared,
     pub(super) acquire: Prepared,
     pub(super) renew: Prepared,
     pub(super) release: Prepared,
 }
+
+/// `value, keep_for, from, to`: from one byte to the other, counted from zero, both inclusive, a value says when its answer was
+/// asked for, in milliseconds. 0: what lies there was asked for later. By more than a minute none is that is worth anything:
+/// its clock was wrong, or it is none of ours.
+const PUT: &str = "
+local have = redis.pcall('GETRANGE', KEYS[1], ARGV[3], ARGV[4])
+local want = string.sub(ARGV[1], tonumber(ARGV[3]) + 1, tonumber(ARGV[4]) + 1)
+if type(have) == 'string' and #have == 8 and #want == 8 then
+    local there, mine = struct.unpack('<I8', have), struct.unpack('<I8', want)
+    if there > mine and there - mine < 60000 then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1";
 
 /// `head, keep_for, from, to`: the two have to agree from one byte to the other, counted from zero, both inclusive.
 const PATCH: &str = "
@@ -93,6 +107,7 @@ impl Prepared {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
+            put: Prepared::new(PUT),
             patch: Prepared::new(PATCH),
             agree: Prepared::new(AGREE),
             acquire: Prepared::new(ACQUIRE),

@@ -20,8 +20,8 @@ pub trait Tier: fmt::Debug + Send + Sync {
     /// What lies under these names, in one round trip. All of them are of one resource.
     fn get(&self, names: Vec<Name>) -> Reply<'_, Vec<Option<Bytes>>>;
 
-    /// Keeps a value for so long.
-    fn put(&self, name: Name, value: Bytes, keep_for: Duration) -> Reply<'_, ()>;
+    /// Keeps a value for so long. False: what lies there was asked for a little later (`object::wire::ASKED_AT`), and stays.
+    fn put(&self, name: Name, value: Bytes, keep_for: Duration) -> Reply<'_, bool>;
 
     /// Writes `head` over the beginning of the value there, if the two agree in the bytes that tell one body from another
     /// (`object::wire::SAME_BODY`), and keeps it for so long from now on. False: they don't, or nothing is there.

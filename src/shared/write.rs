@@ -139,12 +139,18 @@ impl Shared {
                 return Ok(false);
             }
         }
-        let frame = self.wire.encode(&entry.base, &envelope, &entry.stored);
-        self.tier.put(name, sealed(frame)?, keep_for).await?;
-        self.telemetry.shared.written.add_one();
-        if name.variant.is_none() {
+        let frame = sealed(self.wire.encode(&entry.base, &envelope, &entry.stored))?;
+        // RFC 9111, 4: "When more than one suitable response is stored, a cache MUST use the most recent one": a slow fetch must
+        // not take the place of one that was begun, and has ended, in the meantime.
+        let own = Name { variant: Some(entry.key), ..name };
+        let is_written = self.tier.put(name, frame.clone(), keep_for).await?;
+        if is_written && name.variant.is_none() {
             self.is_primary_now(entry).await?;
+        } else if !is_written && name.variant.is_none() && entry.key != entry.base {
+            // It may be another variant that has come there since.
+            self.tier.put(own, frame, keep_for).await?;
         }
+        self.telemetry.shared.written.add_one();
         Ok(true)
     }
 

@@ -4,7 +4,7 @@
 use crate::client::{ask, get};
 use crate::origin::{Gate, fresh, reply};
 use crate::tier::{FakeTier, Fault};
-use crate::world::{World, settle};
+use crate::world::{World, pass_seconds, settle};
 
 /// Changes `/a`, and has been told that this is done.
 async fn change(world: &World) {
@@ -171,4 +171,23 @@ async fn what_takes_its_place_and_may_not_go_there_removes_it() {
     one.ask(get("/a").header("cache-control", "no-cache")).await;
     settle().await;
     assert_eq!(tier.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_fetch_does_not_take_the_place_of_a_later_one() {
+    let tier = FakeTier::new();
+    let (one, other) = (World::sharing(&tier, "").await, World::sharing(&tier, "").await);
+    let third = World::sharing(&tier, "").await;
+    let (tap, slow) = fresh("").header("content-length", "3").flowing();
+    one.origin.on("/a", slow);
+    let first = one.open(get("/a")).await;
+    pass_seconds(1).await;
+    other.origin.on("/a", fresh("new"));
+    other.ask(get("/a").header("cache-control", "no-cache")).await;
+    settle().await;
+    tap.push("old").await;
+    drop(tap);
+    assert_eq!(first.rest().await.unwrap().text(), "old");
+    settle().await;
+    assert_eq!(third.get("/a").await.text(), "new");
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder::object::wire::SAME_BODY;
+use larder::object::wire::{ASKED_AT, SAME_BODY};
 use larder::shared::{Acquired, Landed, Name, News, Reply, Tier, TierError, Token};
 use tokio::time::Instant;
 
@@ -267,16 +267,21 @@ impl Tier for FakeTier {
         })
     }
 
-    fn put(&self, name: Name, value: Bytes, keep_for: Duration) -> Reply<'_, ()> {
+    fn put(&self, name: Name, value: Bytes, keep_for: Duration) -> Reply<'_, bool> {
         Box::pin(async move {
             let does = self.fault(true).await?;
             let mut state = self.state();
+            let asked_at = |value: &Bytes| Some(u64::from_le_bytes(value.get(ASKED_AT)?.try_into().ok()?));
+            let later = state.get(&name).and_then(|there| asked_at(&there)?.checked_sub(asked_at(&value)?));
+            if later.is_some_and(|later| (1..60_000).contains(&later)) {
+                return Ok(false);
+            }
             state.counts.puts += 1;
             state.counts.written_bytes += value.len();
             if does {
                 state.put(name, value, keep_for);
             }
-            Ok(())
+            Ok(true)
         })
     }
 

@@ -10,6 +10,7 @@ use crate::instance::{Instance, MINUTE, name, token, variant};
 /// Of names from `first` on.
 pub async fn work(instance: &mut Instance, first: u64) {
     values(instance, first).await;
+    the_later_of_two(instance, first).await;
     leases(instance, first).await;
 }
 
@@ -40,6 +41,18 @@ async fn values(instance: &Instance, first: u64) {
     assert_eq!(instance.get(name(first)).await.unwrap().unwrap(), frame(b"new", 1));
     assert!(!tier.patch(name(first + 1), head(b"new", 1), MINUTE).await.unwrap());
     assert_eq!(instance.get(name(first + 1)).await.unwrap(), None, "a patch makes nothing");
+}
+
+async fn the_later_of_two(instance: &Instance, first: u64) {
+    let asked_at = |millis: u64| [&[7; 24][..], &millis.to_le_bytes(), &[8; 40]].concat();
+    let name = variant(first, 8);
+    // By more than a minute it was no clock of ours that said so.
+    for (millis, is_kept) in
+        [(100_000, true), (99_000, false), (100_000, true), (161_000, true), (100_000, true)]
+    {
+        assert_eq!(instance.put(name, &asked_at(millis)).await, Ok(is_kept), "{millis}");
+    }
+    assert_eq!(instance.put(name, b"none of ours").await, Ok(true));
 }
 
 async fn leases(instance: &mut Instance, first: u64) {

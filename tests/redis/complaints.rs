@@ -46,15 +46,15 @@ async fn who_repeats_the_words_of_a_login_is_not_quoted() {
 async fn what_is_not_permitted_is_told_in_the_words_of_the_server() {
     let log = Log::begin();
     let server = Server::of(REDIS, &[]).await;
-    let rule = ["ACL", "SETUSER", "shop", "on", ">hazelnut", "~*", "resetchannels", "+@all", "-set"];
+    let rule = ["ACL", "SETUSER", "shop", "on", ">hazelnut", "~*", "resetchannels", "+@all", "-get"];
     server.ask(&rule).await;
     let instance = Instance::start(&format!("url = 'redis://shop:hazelnut@127.0.0.1:{}'", server.port));
     until("it is up", MINUTE, async || instance.telemetry.redis.links_up.get() == 2).await;
     for _ in 0..3 {
-        assert_eq!(instance.put(name(1), b"one").await, Err(TierError::Refused("NOPERM")));
+        assert_eq!(instance.get(name(1)).await, Err(TierError::Refused("NOPERM")));
     }
     assert_eq!(log.count("Redis refuses a command"), 1, "{}", log.text());
-    assert_eq!(log.count("no permissions to run the 'set' command"), 1, "{}", log.text());
+    assert_eq!(log.count("no permissions to run the 'get' command"), 1, "{}", log.text());
     until("no news is told", MINUTE, async || log.count("no news of other instances") > 0).await;
     sleep(SOME_TRIES).await;
     assert_eq!(log.count("no news of other instances"), 1, "{}", log.text());

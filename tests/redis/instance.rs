@@ -98,7 +98,8 @@ impl Instance {
         self.tier.get(vec![name]).await.map(|mut values| values.pop().unwrap())
     }
 
-    pub async fn put(&self, name: Name, value: &[u8]) -> Result<(), TierError> {
+    /// Whether it lies there now.
+    pub async fn put(&self, name: Name, value: &[u8]) -> Result<bool, TierError> {
         self.tier.put(name, Bytes::copy_from_slice(value), MINUTE).await
     }
 
