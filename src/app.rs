@@ -204,7 +204,9 @@ async fn work(
         Ok(listener) => {
             let make = |peer: SocketAddr, here: Option<SocketAddr>| {
                 let proxy = Arc::clone(&proxy);
+                // As clients write it: an IPv4 address is one on a socket for both, too.
                 let here = here.filter(|_| proxy.is_shared());
+                let here = here.map(|here| SocketAddr::new(here.ip().to_canonical(), here.port()));
                 let peer = Peer { address: peer.ip().to_canonical(), scheme: "http", here };
                 move |request| {
                     let proxy = Arc::clone(&proxy);

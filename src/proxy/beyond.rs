@@ -10,6 +10,7 @@
 //! it found into memory before it leaves the table of reads: who comes then finds the one or the other. Who waited is given
 //! what was read even where memory would not take it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::RANGE;
@@ -22,6 +23,7 @@ use super::client::Client;
 use super::keep::is_part_of;
 use super::lookup::{Found, Tier};
 use super::plan::{Cacheable, variant_key};
+use super::share::rules_at;
 use crate::clock::Timestamp;
 use crate::object::{Key, Resource};
 use crate::semantics::verdict::serves_on_error;
@@ -44,6 +46,8 @@ pub(super) struct Asking {
     pub route: usize,
     /// What it is for.
     pub resource: Resource,
+    /// The address of this instance's own socket, if the client asked by that.
+    pub here: Option<SocketAddr>,
 }
 
 /// The resource's own name, and the variant's that the first look has told of.
@@ -99,6 +103,7 @@ impl<C: Connector> Proxy<C> {
             // It does not answer in time: the client has waited for it long enough.
             Err(Unanswered) => {
                 client.beyond.until = Some(Instant::now());
+                client.beyond.unanswered = true;
                 memory(client)
             }
         }
@@ -108,7 +113,8 @@ impl<C: Connector> Proxy<C> {
         let target = client.target(&self.trusted_proxies).ok()?;
         let resource = self.resource(&client.wanted(&target, &client.parts.method), client.route);
         let headers = Arc::new(client.parts.headers.clone());
-        Some(Asking { base: cacheable.key, headers, route: client.route, resource })
+        let here = client.asked_here(&target);
+        Some(Asking { base: cacheable.key, headers, route: client.route, resource, here })
     }
 
     /// None: nothing there that memory has not. Nobody waits past `until`.
@@ -187,6 +193,7 @@ impl<C: Connector> Proxy<C> {
             base: asking.base,
             variant,
             rules: self.snapshot.rules(asking.route),
+            rules_here: rules_at(self.snapshot.rules(asking.route), asking.here),
             route: Arc::clone(&self.snapshot.routes.get(asking.route).name),
             route_index: asking.route,
             resource: asking.resource,

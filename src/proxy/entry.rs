@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Proxy;
 use super::beyond::Asking;
 use super::inspect::{Inspection, inspect};
-use super::own_address::{host_in_key, reached_at};
+use super::own_address::{host_in_key, is_at, reached_at};
 use super::plan::{Cacheable, Content, Plan, Wanted, plan};
 use crate::clock::Timestamp;
 use crate::object::Stored;
@@ -97,7 +97,7 @@ impl<C: Connector> Proxy<C> {
                 body: if body.is_empty() { Content::None } else { Content::Read(body) },
                 upgrade: false,
             };
-            let entry = self.entry_of(&wanted).await;
+            let entry = self.entry_of(&wanted, here.filter(|here| is_at(&authority, *here))).await;
             if entry.held.is_some() {
                 return Ok(entry);
             }
@@ -106,17 +106,22 @@ impl<C: Connector> Proxy<C> {
         first.ok_or_else(|| "no host to ask for".to_owned())
     }
 
-    async fn entry_of(&self, wanted: &Wanted<'_>) -> Entry {
+    async fn entry_of(&self, wanted: &Wanted<'_>, here: Option<SocketAddr>) -> Entry {
         let (routes, identity) = (&self.snapshot.routes, &self.snapshot.identity);
         let planned = plan(wanted, routes, identity);
         let held = match planned.plan {
-            Plan::Cache(cacheable) => self.held(wanted, planned.route, cacheable).await,
+            Plan::Cache(cacheable) => self.held(wanted, here, (planned.route, cacheable)).await,
             Plan::Pass(_) | Plan::Read(_) => None,
         };
         Entry { request: inspect(wanted, routes, identity), held }
     }
 
-    async fn held(&self, wanted: &Wanted<'_>, route: usize, cacheable: Cacheable) -> Option<Held> {
+    async fn held(
+        &self,
+        wanted: &Wanted<'_>,
+        here: Option<SocketAddr>,
+        (route, cacheable): (usize, Cacheable),
+    ) -> Option<Held> {
         let found = self.find(cacheable.key, wanted.headers);
         if let Some(stored) = &found.stored {
             let held = Held::new("memory", stored, wanted.headers, self.clock.now());
@@ -126,7 +131,8 @@ impl<C: Connector> Proxy<C> {
             });
         }
         let headers = Arc::new(wanted.headers.clone());
-        let asking = Asking { base: cacheable.key, headers, route, resource: self.resource(wanted, route) };
+        let resource = self.resource(wanted, route);
+        let asking = Asking { base: cacheable.key, headers, route, resource, here };
         let frame = self.peek(&asking).await?;
         let vary = frame.vary.names().iter().map(ToString::to_string).collect();
         Some(Held { vary, ..Held::new("redis", &frame.stored, wanted.headers, self.clock.now()) })

@@ -55,7 +55,7 @@ impl<C: Connector> Proxy<C> {
     /// Asks the upstream, or waits for what somebody asked for already.
     pub(super) async fn fetch(
         self: &Arc<Self>,
-        client: Client,
+        mut client: Client,
         cacheable: Cacheable,
         mut account: Account,
     ) -> (Outcome, Response<Body>) {
@@ -67,7 +67,7 @@ impl<C: Connector> Proxy<C> {
             }
             match self.look_at_flights(&client, &cacheable, &headers, found, &mut account).await {
                 Look::Answered(outcome, response) => return (outcome, response),
-                Look::Again => {}
+                Look::Again => client.beyond.renew(),
                 Look::Alone => break,
             }
         }

@@ -14,10 +14,11 @@ use super::coalesce::Arrived;
 use super::job::{Terms, Wants};
 use super::keep::Keeping;
 use super::lookup::Found;
+use super::own_address::is_named_in;
 use super::route::Coalesce;
 use crate::object::{Key, Stamp};
 use crate::semantics::Verdict;
-use crate::shared::{Landed, Lease, Name, Shared, Token, Turn};
+use crate::shared::{Landed, Lease, Name, Token, Turn};
 use crate::upstream::Connector;
 
 /// What a flight is to do.
@@ -40,29 +41,32 @@ impl<C: Connector> Proxy<C> {
             return Lead::Fetch(None);
         };
         let (headers, route) = (Arc::clone(&terms.headers), terms.route);
-        let asking = Asking { base: terms.cacheable.key, headers, route, resource: terms.resource };
+        let Terms { resource, here, .. } = *terms;
+        let asking = Asking { base: terms.cacheable.key, headers, route, resource, here };
         let base = terms.cacheable.key;
         let until = Instant::now() + self.client.settings().response_timeout;
         let mut patience = terms.patience.unwrap_or_else(|| Instant::now() + shared.patience);
         let mut key = key;
         for _ in 0..TURNS_MAX {
-            // The tier has let the client wait for nothing: it is not asked again.
+            // The client has waited for the tier as long as it may: it is not asked again.
             if Instant::now() >= patience {
                 break;
             }
             let name = Name { base, variant: Some(key).filter(|key| *key != base) };
-            let lease = match shared.leases.turn(name, Token(self.dice.token()), (patience, until)).await {
+            let turn = shared.leases.turn(name, Token(self.dice.token()), (patience, until)).await;
+            let (lease, has_waited) = match turn {
                 Turn::Alone => return Lead::Fetch(None),
                 Turn::NotShared => return Lead::Part,
-                Turn::Ours(lease) => Some(lease),
-                Turn::Look => None,
+                Turn::Ours(lease, has_waited) => (Some(lease), has_waited),
+                Turn::Look => (None, true),
             };
             // The time that another's fetch took was not spent on the tier.
-            if lease.is_none() || Instant::now() >= patience {
+            if has_waited {
                 patience = Instant::now() + shared.patience;
             }
             // Looked at once more, also with the lease in hand: the last to hold it may have landed between our look and this.
-            let found = self.find_beyond(&asking, patience).await.ok().flatten();
+            let found = self.find_beyond(&asking, patience).await.ok();
+            let found = found.map(|found| found.unwrap_or_else(|| self.find(base, &asking.headers)));
             match (found.filter(|found| self.is_good_for_all(found, terms)), lease) {
                 (Some(found), lease) => {
                     if let Some(lease) = lease {
@@ -90,9 +94,17 @@ impl<C: Connector> Proxy<C> {
 
     /// Whether this will lie in the shared tier, as far as is known before it is whole.
     pub(super) fn is_to_be_shared(&self, keeping: &Keeping) -> bool {
-        let Arrived { part, tee, .. } = &*keeping.arrived;
-        let is_short = |shared: &Arc<Shared>| tee.length().is_none_or(|length| shared.takes(length));
-        part.is_none() && self.shared.as_ref().is_some_and(is_short)
+        let Arrived { part, tee, head, .. } = &*keeping.arrived;
+        // What leads to this instance is not for all others; of the body that is seen when it is here.
+        if keeping.facts.here.is_some_and(|here| is_named_in(here, &head.headers, &[])) {
+            return false;
+        }
+        part.is_none() && self.is_shareable(tee.length().unwrap_or(0))
+    }
+
+    /// Whether a body of so many bytes may lie in the shared tier.
+    pub(super) fn is_shareable(&self, body_bytes: u64) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.takes(body_bytes))
     }
 
     /// Whether others may have what this brings.

@@ -32,6 +32,8 @@ pub struct Found {
 pub struct Beyond {
     /// Until then it may still be asked on the client's behalf: all looks of one request share the tier's one deadline.
     pub until: Option<Instant>,
+    /// It did not answer.
+    pub unanswered: bool,
     /// What it found; memory may not have taken it.
     pub found: Option<Found>,
 }
@@ -104,6 +106,13 @@ impl<C> Proxy<C> {
             Slot::Entry(stored) => Some(stored).filter(|stored| self.ledger.is_live(stored)),
             Slot::Varies(_) => None,
         }
+    }
+}
+
+impl Beyond {
+    /// The client has waited for something else since. What did not answer it is not asked again.
+    pub fn renew(&mut self) {
+        self.until = self.until.filter(|_| self.unanswered);
     }
 }
 

@@ -29,15 +29,20 @@ pub fn reached_at(authority: &str, listen: SocketAddr) -> SocketAddr {
 
 /// Whether the client asked for this by the address of the socket it reached, as that is written.
 pub fn is_at(authority: &str, here: SocketAddr) -> bool {
+    // Names, which most are, cost one look.
+    if !authority.starts_with(|first: char| first == '[' || first.is_ascii_digit()) {
+        return false;
+    }
     let mut text = Expected(authority);
     write!(text, "{here}").is_ok() && text.0.is_empty()
 }
 
 /// Whether an answer to who asked at this address may hold it: then it leads to this instance, and others must not give it.
 pub fn is_named_in(here: SocketAddr, headers: &HeaderMap, body: &[u8]) -> bool {
-    let text = here.to_string();
-    let finder = memmem::Finder::new(&text);
-    let is_in = |bytes: &[u8]| finder.find(bytes).is_some();
+    // Within a query a colon is often encoded.
+    let (text, port) = (here.to_string(), here.port());
+    let texts = [text, format!("%3A{port}"), format!("%3a{port}")];
+    let is_in = |bytes: &[u8]| texts.iter().any(|text| memmem::find(bytes, text.as_bytes()).is_some());
     // In a body that is compressed it can't be seen.
     headers.contains_key(CONTENT_ENCODING)
         || headers.values().any(|value| is_in(value.as_bytes()))
@@ -98,6 +103,7 @@ mod tests {
         headers.insert("location", HeaderValue::from_static("http://127.0.0.1:8081/a"));
         assert!(!is_named_in(here, &headers, b"{\"next\": \"/a?page=2\"}"));
         assert!(is_named_in(here, &headers, b"{\"next\": \"http://127.0.0.1:8080/a?page=2\"}"));
+        assert!(is_named_in(here, &headers, b"{\"next\": \"/login?to=http%3A%2F%2F127.0.0.1%3A8080%2Fa\"}"));
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         assert!(is_named_in(here, &headers, b""));
         headers.remove(CONTENT_ENCODING);

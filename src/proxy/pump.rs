@@ -64,6 +64,10 @@ impl<C: Connector> Proxy<C> {
                 }
                 tee.narrow();
             }
+            // It is longer than what lies there may be.
+            if lease.is_some() && !self.is_shareable(come) {
+                drop(lease.take());
+            }
             tee.push(chunk);
             if !keeps && tee.room(self.client_silence_max).await.is_err() {
                 return;

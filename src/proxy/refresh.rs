@@ -51,11 +51,15 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// The task of a refresh: another instance may have made it already.
-    async fn refresh_beyond(self: Arc<Self>, asking: Asking, job: Job, pilot: Pilot) {
-        let found = match self.shared_by(asking.route) {
-            Some(shared) => self.find_beyond(&asking, Instant::now() + shared.patience).await.unwrap_or(None),
-            None => None,
-        };
+    async fn refresh_beyond(self: Arc<Self>, asking: Asking, mut job: Job, pilot: Pilot) {
+        let mut until = Instant::now();
+        if let Some(shared) = self.shared_by(asking.route) {
+            until += shared.patience;
+        }
+        let looked = self.find_beyond(&asking, until).await;
+        // Whoever joins this has not waited for the tier yet, and does not wait for it twice.
+        job.terms.patience = Some(if looked.is_ok() { until } else { Instant::now() });
+        let found = looked.ok().flatten();
         let is_fresh = |found: &Found| {
             // For anybody: what this client would take says nothing of those who wait.
             let verdict = found.verdict(&HeaderMap::new(), self.clock.now());

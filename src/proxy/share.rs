@@ -3,10 +3,12 @@
 //! Only what memory was given goes there, only by routes that say so, and only whole answers that anybody with the same key may
 //! be given without asking (`Shared::keep` sees to that).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Proxy;
 use super::job::Facts;
@@ -49,15 +51,14 @@ impl<C> Proxy<C> {
         let Some(shared) = self.shared_by(route) else {
             return;
         };
-        // Whoever asks another instance must not be led here.
-        if here.is_some_and(|here| is_named_in(here, &stored.head.headers, &stored.body)) {
-            return shared.forget(base, key);
-        }
+        // Whoever asks another instance must not be led here: it is for those that are asked by the same address.
+        let leads_to = here.filter(|here| is_named_in(*here, &stored.head.headers, &stored.body));
+        let lease = lease.filter(|_| leads_to.is_none());
         let entry = Entry {
             base,
             key,
             vary,
-            rules: self.snapshot.rules(route),
+            rules: rules_at(self.snapshot.rules(route), leads_to),
             stored: Arc::clone(stored),
             is_update: new == New::Head,
             lease,
@@ -106,4 +107,9 @@ impl<C> Proxy<C> {
             }
         }
     }
+}
+
+/// The digest of the rules by which an answer may be given that leads to this instance's own address, if it does.
+pub(super) fn rules_at(rules: u64, leads_to: Option<SocketAddr>) -> u64 {
+    leads_to.map_or(rules, |here| xxh3_64_with_seed(here.to_string().as_bytes(), rules))
 }

@@ -172,7 +172,7 @@ impl Waited {
     fn extend(&self, left: Duration) {
         let now = self.now();
         let until = now.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        if self.until_millis.fetch_max(until, Relaxed) < now {
+        if self.until_millis.fetch_max(until, Relaxed) <= now {
             self.begun.notify_one();
         }
     }

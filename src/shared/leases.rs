@@ -32,8 +32,8 @@ pub struct Leases {
 /// What a wish to fetch came to.
 #[derive(Debug)]
 pub enum Turn {
-    /// It is ours to fetch, for all.
-    Ours(Lease),
+    /// It is ours to fetch, for all; and whether another had it first.
+    Ours(Lease, bool),
     /// Another instance has fetched it, and it lies in the tier: look there.
     Look,
     /// There is no agreement with the others to be had: fetch as if there were none.
@@ -49,6 +49,8 @@ pub struct Lease {
     name: Name,
     token: Token,
     landed: Landed,
+    /// It is given back.
+    is_over: bool,
     /// Ends with the lease.
     renewing: tokio::task::AbortHandle,
 }
@@ -105,7 +107,7 @@ impl Leases {
                 Ok(Acquired::Ours) => {
                     self.forget_closed(name, news);
                     counts.leases_taken.add_one();
-                    return Turn::Ours(self.hold(name, token));
+                    return Turn::Ours(self.hold(name, token), patience.is_none());
                 }
                 Ok(Acquired::Theirs(left)) => left,
                 Err(_) => {
@@ -190,7 +192,7 @@ impl Leases {
             }
         });
         let renewing = renewing.abort_handle();
-        Lease { leases: Arc::clone(self), name, token, landed: Landed::Failed, renewing }
+        Lease { leases: Arc::clone(self), name, token, landed: Landed::Failed, is_over: false, renewing }
     }
 
     /// As long as it would last: a lease that nobody works under holds up whoever asks for it when the tier is back.
@@ -211,11 +213,20 @@ impl Lease {
     pub fn land(mut self, landed: Landed) {
         self.landed = landed;
     }
+
+    /// … and waits until that is said, unless it can't be just now.
+    pub async fn land_now(mut self, landed: Landed) {
+        self.landed = landed;
+        self.is_over = self.leases.tier.release(self.name, self.token, landed).await.is_ok();
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewing.abort();
+        if self.is_over {
+            return;
+        }
         // Without a runtime the process is ending, and the lease runs out by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(Arc::clone(&self.leases).give_back(self.name, self.token, self.landed));

@@ -74,6 +74,8 @@ pub struct Batch<'q> {
 const ORDER_BYTES: u64 = 256;
 /// This part of the room once more is for removals alone.
 const REMOVALS_SHARE: u64 = 8;
+/// Behind more than this other instances don't wait for what is written: they fetch, each once.
+const LEASED_BEHIND_MAX: u64 = 1024 * 1024;
 /// Answers that are carried out at once have so many bytes, or are one: all of them are encoded before the first is sent, by a
 /// thread that does other things too.
 const AT_ONCE_BYTES_MAX: u64 = 512 * 1024;
@@ -85,7 +87,7 @@ impl Queue {
     }
 
     /// Puts it last. False: there is no room.
-    pub fn push(&self, order: Order) -> bool {
+    pub fn push(&self, mut order: Order) -> bool {
         let bytes = order.weight();
         let max_bytes = match order {
             Order::Keep(_) => self.max_bytes,
@@ -96,6 +98,13 @@ impl Queue {
             drop(waiting);
             self.telemetry.shared.dropped.add_one();
             return false;
+        }
+        // Dropped once the lock is not held any more.
+        let mut _lease = None;
+        if let Order::Keep(entry) = &mut order
+            && waiting.bytes > LEASED_BEHIND_MAX
+        {
+            _lease = entry.lease.take();
         }
         waiting.bytes += bytes;
         waiting.orders.push_back(order);
@@ -167,10 +176,10 @@ impl Order {
 
     fn weight(&self) -> u64 {
         let held = match self {
-            Self::Keep(entry) => entry.stored.weight() as u64,
-            Self::Remove(..) => 0,
+            Self::Keep(entry) => entry.stored.weight(),
+            Self::Remove(_, names) => size_of_val(names.as_slice()),
         };
-        ORDER_BYTES + held
+        ORDER_BYTES + held as u64
     }
 }
 

@@ -141,7 +141,8 @@ impl Tier for Redis {
         let link = self.link();
         Box::pin(async move {
             let (key, keep_for) = (self.names.value(&name), millis(keep_for).to_string());
-            let arguments = [head.as_ref(), keep_for.as_bytes(), SAME_BODY.0, SAME_BODY.1];
+            let arguments =
+                [head.as_ref(), keep_for.as_bytes(), SAME_BODY.0, SAME_BODY.1, ASKED_AT.0, ASKED_AT.1];
             let reply = self.script(link, Command::Patch, &self.scripts.patch, &key, &arguments).await?;
             Ok(reply == Value::Int(1))
         })

@@ -36,13 +36,17 @@ end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1";
 
-/// `head, keep_for, from, to`: the two have to agree from one byte to the other, counted from zero, both inclusive.
+/// `head, keep_for, from, to, asked_from, asked_to`: the two have to agree from one byte to the other, counted from zero, both
+/// inclusive; one that was asked for later stays as it is.
 const PATCH: &str = "
 local have = redis.pcall('GETRANGE', KEYS[1], ARGV[3], ARGV[4])
 local from, to = tonumber(ARGV[3]) + 1, tonumber(ARGV[4]) + 1
 if type(have) ~= 'string' or #have ~= to - from + 1 then return 0 end
 if have ~= string.sub(ARGV[1], from, to) then return 0 end
 if redis.call('STRLEN', KEYS[1]) < #ARGV[1] then return 0 end
+local there = struct.unpack('<I8', redis.call('GETRANGE', KEYS[1], ARGV[5], ARGV[6]))
+local mine = struct.unpack('<I8', string.sub(ARGV[1], tonumber(ARGV[5]) + 1, tonumber(ARGV[6]) + 1))
+if there > mine and there - mine < 60000 then return 1 end
 redis.call('SETRANGE', KEYS[1], 0, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1";
@@ -80,10 +84,14 @@ local have = redis.pcall('GET', KEYS[1])
 if type(have) ~= 'string' or string.sub(have, 2) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
 
-/// `token, channel, message`
+/// `token, channel, message`: where there is none any more, nobody knows whether somebody waits.
 const RELEASE: &str = "
 local have = redis.pcall('GET', KEYS[1])
-if type(have) ~= 'string' or string.sub(have, 2) ~= ARGV[1] then return 0 end
+if type(have) ~= 'string' then
+    redis.call('PUBLISH', ARGV[2], ARGV[3])
+    return 0
+end
+if string.sub(have, 2) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 if string.sub(have, 1, 1) == '1' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
 return 1";

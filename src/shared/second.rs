@@ -85,6 +85,8 @@ pub struct Question {
     pub variant: Option<Key>,
     /// The digest of the rules that must have been kept to.
     pub rules: u64,
+    /// … or, where the answer leads to an instance's own address, with that.
+    pub rules_here: u64,
     /// The name of the route, …
     pub route: Arc<str>,
     /// … its place in the snapshot, …
@@ -184,8 +186,11 @@ impl Shared {
                 return None;
             }
         };
-        if envelope.rules != question.rules {
-            self.unreadable("rules", "it was kept under other rules of its route");
+        if ![question.rules, question.rules_here].contains(&envelope.rules) {
+            self.unreadable(
+                "rules",
+                "it was kept under other rules of its route, or leads to another instance",
+            );
             return None;
         }
         let ahead = stored.answered_at.max(stored.lifetime.answered_at).since(self.clock.now());

@@ -90,7 +90,7 @@ impl Shared {
                 if self.put(&entry).await
                     && let Some(lease) = entry.lease.take()
                 {
-                    lease.land(Landed::Kept);
+                    lease.land_now(Landed::Kept).await;
                 }
             }
             Order::Remove(_, names) => {
@@ -143,14 +143,16 @@ impl Shared {
         // RFC 9111, 4: "When more than one suitable response is stored, a cache MUST use the most recent one": a slow fetch must
         // not take the place of one that was begun, and has ended, in the meantime.
         let own = Name { variant: Some(entry.key), ..name };
-        let is_written = self.tier.put(name, frame.clone(), keep_for).await?;
+        let mut is_written = self.tier.put(name, frame.clone(), keep_for).await?;
         if is_written && name.variant.is_none() {
-            self.is_primary_now(entry).await?;
+            self.is_primary_now(entry).await;
         } else if !is_written && name.variant.is_none() && entry.key != entry.base {
             // It may be another variant that has come there since.
-            self.tier.put(own, frame, keep_for).await?;
+            is_written = self.tier.put(own, frame, keep_for).await?;
         }
-        self.telemetry.shared.written.add_one();
+        if is_written {
+            self.telemetry.shared.written.add_one();
+        }
         Ok(true)
     }
 
@@ -164,14 +166,14 @@ impl Shared {
     }
 
     /// It lies under the resource's own name: under that of its variant an older one may.
-    async fn is_primary_now(&self, entry: &Entry) -> Result<(), TierError> {
+    async fn is_primary_now(&self, entry: &Entry) {
         if entry.vary.is_empty() {
-            self.bases.forget(&entry.base);
-            return Ok(());
+            return self.bases.forget(&entry.base);
         }
         let (vary, over_at) = (Arc::clone(&entry.vary), entry.stored.lifetime.fresh_until);
         self.bases.learn(entry.base, Primary { key: entry.key, vary, over_at });
-        self.tier.remove(vec![Name { base: entry.base, variant: Some(entry.key) }]).await
+        // If that fails, whoever looks for this variant looks at both, and takes the later one.
+        let _ = self.tier.remove(vec![Name { base: entry.base, variant: Some(entry.key) }]).await;
     }
 }
 

@@ -140,6 +140,31 @@ async fn variants_of_one_cold_resource_are_fetched_beside_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waited_for_what_proves_another_variant_fetches_for_all_instances_too() {
+    let (_tier, worlds) = instances(2, "").await;
+    let varying = |body: &'static str, gate: &Gate| fresh(body).header("vary", "accept-language").held(gate);
+    let (english, german) = (Gate::new(), Gate::new());
+    worlds[0].origin.on("/a", varying("en", &english));
+    worlds[0].origin.on("/a", varying("de", &german));
+    let mut herd = Vec::new();
+    for world in &worlds {
+        for language in ["en", "de"] {
+            herd.push(world.begin(get("/a").header("accept-language", language)).await);
+            settle().await;
+        }
+    }
+    // Longer than the tier may take.
+    pass_seconds(1).await;
+    english.open();
+    settle().await;
+    german.open();
+    for (waiting, language) in herd.into_iter().zip(["en", "de", "en", "de"]) {
+        assert_eq!(waiting.answer().await.text(), language);
+    }
+    assert_eq!(counts(&worlds), [2, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_part_in_memory_is_not_the_whole_that_was_asked_for() {
     let (_tier, worlds) = instances(1, "").await;
     let one = &worlds[0];

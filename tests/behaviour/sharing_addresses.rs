@@ -12,12 +12,18 @@ type Repeats = (&'static str, fn(&str) -> Reply);
 
 /// Two instances with one tier, on one machine.
 async fn two() -> (World, World) {
+    let (_tier, one, other) = three().await;
+    (one, other)
+}
+
+/// … and the tier.
+async fn three() -> (FakeTier, World, World) {
     let tier = FakeTier::new();
     let one = World::sharing(&tier, "").await.reached_at(ONE);
     let other = World::sharing(&tier, "").await.reached_at(OTHER);
     tier.hears();
     settle().await;
-    (one, other)
+    (tier, one, other)
 }
 
 fn at(host: &'static str) -> Ask {
@@ -39,8 +45,9 @@ async fn instances_that_are_asked_by_their_own_addresses_share() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_leads_to_the_instance_that_was_asked_is_its_alone() {
-    let (one, other) = two().await;
+async fn an_answer_that_leads_to_the_instance_that_was_asked_is_for_those_at_the_same_address() {
+    let (tier, one, other) = three().await;
+    let sidecar = World::sharing(&tier, "").await.reached_at(ONE);
     let repeats: [Repeats; 3] = [
         ("body", |here| fresh("").body(format!("{{\"next\": \"http://{here}/a?page=2\"}}"))),
         ("head", |here| fresh("a").header("link", &format!("<http://{here}/b>; rel=next"))),
@@ -61,7 +68,14 @@ async fn an_answer_that_leads_to_the_instance_that_was_asked_is_its_alone() {
         }
     }
     assert_eq!((one.origin.count(), other.origin.count()), (3, 3));
-    assert_eq!(one.telemetry.shared.written.get(), 0);
+    for (what, reply) in repeats {
+        // As each machine may have one.
+        let path = format!("/again-{what}");
+        one.origin.on(&path, reply(ONE));
+        one.ask(get(&path).header("host", ONE)).await;
+        settle().await;
+        assert!(sidecar.ask(get(&path).header("host", ONE)).await.cache_status().ends_with("detail=redis"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

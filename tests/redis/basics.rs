@@ -34,7 +34,7 @@ async fn values(instance: &Instance, first: u64) {
 
     let frame = |head: &[u8], body: u8| [b"LRDR", &[body; 20][..], head, &[7; 100]].concat();
     instance.put(name(first), &frame(b"old", 1)).await.unwrap();
-    let head = |head: &[u8], body| Bytes::copy_from_slice(&frame(head, body)[..27]);
+    let head = |head: &[u8], body| Bytes::copy_from_slice(&frame(head, body)[..40]);
     assert!(tier.patch(name(first), head(b"new", 1), MINUTE).await.unwrap());
     assert_eq!(instance.get(name(first)).await.unwrap().unwrap(), frame(b"new", 1));
     assert!(!tier.patch(name(first), head(b"bad", 2), MINUTE).await.unwrap());

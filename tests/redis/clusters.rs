@@ -109,9 +109,22 @@ async fn who_a_slot_has_moved_to_hangs(cluster: &Cluster, instance: &Instance) {
     }
     let (moved, stayed) = (of_first[0], of_first[1]);
     let slot = cluster.slot(&text(moved)).await.0;
-    let to = cluster.masters[2].text(&["CLUSTER", "MYID"]).await;
+    let (from, to) = (
+        cluster.masters[0].text(&["CLUSTER", "MYID"]).await,
+        cluster.masters[2].text(&["CLUSTER", "MYID"]).await,
+    );
+    // So that what it says of the slot is newer than what any other says.
+    cluster.masters[2].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from]).await;
     for node in cluster.masters.iter().rev() {
         node.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &to]).await;
+    }
+    for node in cluster.nodes() {
+        until("all nodes know where it is", Duration::from_secs(10), async || {
+            let nodes = node.text(&["CLUSTER", "NODES"]).await;
+            let owner = nodes.lines().find(|line| line.starts_with(&to)).unwrap_or_default().to_owned();
+            owner.split(' ').any(|range| range == slot)
+        })
+        .await;
     }
     for name in [moved, stayed] {
         instance.back(name, Duration::from_secs(2)).await;

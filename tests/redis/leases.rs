@@ -59,6 +59,18 @@ async fn nothing_is_said_where_nobody_waits() {
 }
 
 #[tokio::test]
+async fn who_waits_hears_of_it_though_the_lease_was_wiped_away() {
+    let server = Server::start(&[]).await;
+    let (holder, mut waiting) = (Instance::of(&server.url()).await, Instance::of(&server.url()).await);
+    let mine = token();
+    assert_eq!(holder.tier.acquire(name(1), mine, LEASE).await.unwrap(), Acquired::Ours);
+    assert!(matches!(waiting.tier.acquire(name(1), token(), LEASE).await.unwrap(), Acquired::Theirs(_)));
+    server.ask(&["FLUSHALL"]).await;
+    holder.tier.release(name(1), mine, Landed::Kept).await.unwrap();
+    waiting.is_heard(News::Landed(name(1), Landed::Kept)).await;
+}
+
+#[tokio::test]
 async fn who_is_silent_loses_the_lease_and_who_renews_it_keeps_it() {
     let server = Server::start(&[]).await;
     let instance = Instance::of(&server.url()).await;
