@@ -282,6 +282,7 @@ fn what_makes_no_sense_is_refused_in_words() {
             "memory.max_object: expected a size with its unit, such as \"64KB\" or \"1GB\", found 1",
         ),
         ("upstream = 5", "upstream: expected a table, found 5"),
+        ("redis = 'redis://larder:acorn@h'", "redis: expected a table, found something else (not shown)"),
         ("[route]\nname = 'a'", "route: expected tables in double brackets ([[…]]), found a table"),
         (
             "[server]\nlisten = '8080'",

@@ -106,5 +106,5 @@ fn assert_groups(headers: &HeaderMap) {
     assert_eq!(groups(&again), named);
     // What a response says of its groups is what another one makes invalid.
     assert_eq!(invalidated_groups(&Method::POST, &again), named);
-    assert_eq!(invalidated_groups(&Method::GET, &again), []);
+    assert!(invalidated_groups(&Method::GET, &again).is_empty());
 }

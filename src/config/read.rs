@@ -56,9 +56,13 @@ fn describe(written: &Written, path: &KeyPath, kind: &Kind) -> String {
         Some(schema::Kind::Tables) => "tables in double brackets ([[…]])",
         _ => in_words(expected),
     };
-    let found = found(actual, written.may_show(path));
+    // A URL with a password may well stand where a table is wanted.
+    let is_misplaced = expected == A_TABLE && matches!(actual, Actual::Str(_));
+    let found = found(actual, written.may_show(path) && !is_misplaced);
     format!("{}expected {expected}, found {found}{suggestion}", written.about(path))
 }
+
+const A_TABLE: &str = "a table";
 
 /// serde's names for types, in words for who writes TOML.
 fn in_words(expected: &str) -> &str {
@@ -67,7 +71,7 @@ fn in_words(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a sequence" => "a list such as [\"a\", \"b\"]",
         "a string" => "text in quotes",
-        other if other.starts_with("struct ") => "a table",
+        other if other.starts_with("struct ") => A_TABLE,
         other => other,
     }
 }

@@ -134,7 +134,7 @@ pub fn inspect(wanted: &Wanted<'_>, routes: &Routes, identity: &Identity) -> Ins
             inspection.key_parts = veil.parts(&gathered.builder);
             if gathered.builder.has_secret() && !identity.secret().is_configured() {
                 inspection.digest_note = Some(
-                    "A credential is in the key and no identity.key_secret is configured, so the digest differs by process.",
+                    "A credential is in the key and no identity.key_secret is configured, so the digest differs by process, or by the instances that share a Redis.",
                 );
             } else {
                 inspection.digest = Some(gathered.builder.finish(identity.secret()).to_string());
@@ -232,8 +232,9 @@ impl<'i> Veil<'i> {
     }
 
     fn request(&self, wanted: &Wanted<'_>) -> String {
+        let port = if wanted.authority.ends_with(':') { "*" } else { "" }; // An instance's own address.
         let mut text = format!(
-            "{} {}://{}{}",
+            "{} {}://{}{port}{}",
             wanted.method,
             wanted.scheme,
             self.shown(wanted.authority.as_bytes()),
@@ -504,7 +505,7 @@ key        method                           GET
            header:accept-language           de
            cookie:lang                      (absent)
            credential header:authorization  (hidden)
-digest     none: A credential is in the key and no identity.key_secret is configured, so the digest differs by process.
+digest     none: A credential is in the key and no identity.key_secret is configured, so the digest differs by process, or by the instances that share a Redis.
 ";
         assert_eq!(text, expected);
     }

@@ -52,7 +52,8 @@ impl<C: Connector> Proxy<C> {
             if Instant::now() >= patience {
                 break;
             }
-            let name = Name { base, variant: Some(key).filter(|key| *key != base) };
+            // Who keeps to other rules can't use what we fetch.
+            let name = Name { base, variant: Some(key.under(self.snapshot.rules(terms.route))) };
             let turn = shared.leases.turn(name, Token(self.dice.token()), (patience, until)).await;
             let (lease, has_waited) = match turn {
                 Turn::Alone => return Lead::Fetch(None),

@@ -4,7 +4,6 @@
 //! half a body is never an entry.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
@@ -37,7 +36,8 @@ impl<C: Connector> Proxy<C> {
             tee.push(around.before);
         }
         let begun_at = come;
-        let over_at = Instant::now() + arrived.lifetime.left(self.clock.now()).min(OVER_MAX);
+        let waited_for = lease.as_ref().map(Lease::period).unwrap_or_default();
+        let over_at = Instant::now() + arrived.lifetime.left(self.clock.now()).min(waited_for);
         let mut end = loop {
             let frame = match next_frame(&mut body, &mut lease, over_at).await {
                 None => break Ok(None),
@@ -132,7 +132,7 @@ impl<C: Connector> Proxy<C> {
 }
 
 /// The next of the body. When the answer is over before it is whole, other instances need not wait for it any longer: they begin
-/// anew, as whoever asks here does.
+/// anew, as whoever asks here does. Nor do they when it comes slowly: clients of this instance read along, those of others can't.
 async fn next_frame(
     body: &mut Received,
     lease: &mut Option<Lease>,
@@ -146,9 +146,6 @@ async fn next_frame(
     }
     body.frame().await
 }
-
-/// No body comes for longer.
-const OVER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// If the pump is dropped with its task, at the end of the process, nobody waits for the rest for ever.
 struct EndsAnyway<'t>(&'t Tee);

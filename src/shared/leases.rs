@@ -118,7 +118,8 @@ impl Leases {
             if patience.take().is_some() {
                 counts.leases_waited.add_one();
             }
-            let wake = (Instant::now() + left + MARGIN).min(until);
+            // What a lease that is none of ours says of its end is not believed.
+            let wake = (Instant::now() + left.min(self.lease) + MARGIN).min(until);
             let heard = timeout_at(wake, news).await;
             match heard {
                 Ok(Ok(Landed::Kept)) => return Turn::Look,
@@ -209,6 +210,11 @@ impl Leases {
 }
 
 impl Lease {
+    /// How long its holder may be silent.
+    pub fn period(&self) -> Duration {
+        self.leases.lease
+    }
+
     /// Gives it back, and tells all who wait what came of it.
     pub fn land(mut self, landed: Landed) {
         self.landed = landed;

@@ -73,7 +73,11 @@ pub(super) fn words(error: &RedisError) -> String {
         Some(code) => format!("{code} {}", error.detail().unwrap_or_default()),
         None => error.to_string(),
     };
-    let shown = text.split("with args").next().unwrap_or_default();
+    let text = text.split("with args").next().unwrap_or_default();
+    let shown = match text.find("AUTH ") {
+        Some(at) if !text[at..].starts_with("AUTH <password>") => &text[..at],
+        _ => text,
+    };
     let shown: String = shown.chars().filter(|letter| !letter.is_control()).take(WORDS_MAX).collect();
     shown.trim_end_matches([' ', ',']).to_owned()
 }
@@ -116,6 +120,8 @@ mod tests {
                     .to_owned(),
                 27,
             ),
+            ("-ERR what is HELLO 3 AUTH default acorn\r\n".to_owned(), 19),
+            ("-ERR AUTH <password> called without any password configured\r\n".to_owned(), 58),
             ("-ERR unknown command 'AUTH', with args beginning with: 'acorn' \r\n".to_owned(), 26),
             (format!("-ERR {}acorn\r\n", "long ".repeat(100)), 200),
             ("-WHATEVER\r\n".to_owned(), 8),

@@ -1,8 +1,8 @@
 //! Agreeing on the secret that keys the digests of requests with credentials.
 //!
 //! Where the operator gave none, each process draws one; the first puts its own under a name that all know, and the others take
-//! that. From then on they name the entries of one identity alike. It is agreed on again in each hour, for it does not lie there
-//! for ever, and each time the tier can be heard anew, for it may have come back empty, or as another. Whoever has agreed once
+//! that. From then on they name the entries of one identity alike. It is agreed on again every minute, for it
+//! may have been evicted or wiped away, and each time the tier can be heard anew, for it may have come back empty, or as another. Whoever has agreed once
 //! puts what was agreed: instances that outlive the tier keep their names.
 
 use std::sync::Arc;
@@ -14,7 +14,9 @@ use super::tier::TierError;
 
 /// Long enough that nobody misses it who comes back in time for anything else.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-const AGREED_ON_EVERY: Duration = Duration::from_secs(3600);
+/// So often that who evicts what nobody has asked for longest does not come to it, and that a tier which was emptied has it
+/// again before long.
+const AGREED_ON_EVERY: Duration = Duration::from_secs(60);
 /// While the tier is away this costs nothing: it says so at once.
 const TRIED_EVERY: Duration = Duration::from_millis(500);
 

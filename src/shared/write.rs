@@ -93,11 +93,10 @@ impl Shared {
                     lease.land_now(Landed::Kept).await;
                 }
             }
-            Order::Remove(_, names) => {
-                if self.tier.remove(names).await.is_ok() {
-                    self.telemetry.shared.removed.add_one();
-                }
-            }
+            Order::Remove(_, names) => match self.tier.remove(names).await {
+                Ok(()) => self.telemetry.shared.removed.add_one(),
+                Err(error) => self.lost(error, "what was changed was not removed from the shared tier"),
+            },
         }
     }
 
@@ -112,11 +111,15 @@ impl Shared {
         match self.put_under(name, entry, keep_for).await {
             Ok(is_there) => is_there,
             Err(error) => {
-                self.telemetry.shared.dropped.add_one();
-                tracing::debug!(%error, "an answer was not written to the shared tier");
+                self.lost(error, "an answer was not written to the shared tier");
                 false
             }
         }
+    }
+
+    fn lost(&self, error: TierError, what: &'static str) {
+        self.telemetry.shared.dropped.add_one();
+        tracing::debug!(%error, "{what}");
     }
 
     async fn put_under(&self, name: Name, entry: &Entry, keep_for: Duration) -> Result<bool, TierError> {

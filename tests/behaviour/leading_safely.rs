@@ -118,6 +118,36 @@ async fn nobody_waits_for_a_body_whose_answer_is_over_before_it_is_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_long_for_a_body_that_comes_slowly() {
+    let (_tier, worlds) = instances(2, "").await;
+    let (tap, slow) = fresh("").header("content-length", "1000").flowing();
+    worlds[0].origin.on("/a", slow);
+    let first = worlds[0].open(get("/a")).await;
+    worlds[1].origin.on("/a", fresh("two"));
+    let began = tokio::time::Instant::now();
+    assert_eq!(worlds[1].get("/a").await.text(), "two");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    drop((tap, first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_who_keeps_to_other_rules() {
+    let tier = FakeTier::new();
+    let route = |ttl: &str| format!("[[route]]\nname = \"a\"\nmatch = \"/a\"\nttl = \"{ttl}\"\n");
+    let (one, other) = (World::sharing(&tier, &route("1m")).await, World::sharing(&tier, &route("2m")).await);
+    tier.hears();
+    settle().await;
+    let gate = Gate::new();
+    one.origin.on("/a", fresh("one").held(&gate));
+    let first = one.begin(get("/a")).await;
+    settle().await;
+    other.origin.on("/a", fresh("two"));
+    assert_eq!(other.get("/a").await.text(), "two");
+    gate.open();
+    assert_eq!(first.answer().await.text(), "one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn variants_of_one_cold_resource_are_fetched_beside_each_other() {
     let (_tier, worlds) = instances(4, "").await;
     let languages = ["en", "de", "fr", "it"];

@@ -127,6 +127,16 @@ async fn one_that_comes_back_empty_is_used_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_secret_that_was_evicted_is_there_again_before_long() {
+    let tier = FakeTier::new();
+    let _one = World::sharing(&tier, "").await;
+    let secret = tier.secret();
+    tier.loses_secret();
+    pass(Duration::from_secs(61)).await;
+    assert_eq!(tier.secret(), secret);
+}
+
+#[tokio::test(start_paused = true)]
 async fn values_that_are_noise_or_anothers_are_misses_and_counted() {
     type Noise = (&'static str, fn(&FakeTier));
     let noises: [Noise; 6] = [

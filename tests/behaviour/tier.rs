@@ -189,6 +189,11 @@ impl FakeTier {
         }
     }
 
+    /// What instances agreed on is evicted.
+    pub(crate) fn loses_secret(&self) {
+        self.state().secret = None;
+    }
+
     /// It comes back empty.
     pub(crate) fn wipe(&self) {
         let mut state = self.state();

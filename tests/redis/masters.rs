@@ -44,7 +44,7 @@ async fn the_master_is_found_by_the_sentinels_and_so_is_the_next_one() {
     // The old one comes back as a replica, and nobody is misled.
     all.master.start_again().await;
     until("it follows", Duration::from_secs(20), async || {
-        all.master.text(&["INFO", "replication"]).await.contains("role:slave")
+        all.master.says(&["INFO", "replication"], "role:slave").await
     })
     .await;
     basics::work(&mut instance, 20).await;

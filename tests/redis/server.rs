@@ -111,6 +111,14 @@ impl Server {
         redis::from_redis_value(self.ask(words).await).unwrap()
     }
 
+    /// Whether it answers, and so. Connections may be cut off while a server changes what it is.
+    pub async fn says(&self, words: &[&str], expected: &str) -> bool {
+        let Ok(mut connection) = self.admin.get_multiplexed_async_connection().await else { return false };
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async::<String>(&mut connection).await.is_ok_and(|text| text.contains(expected))
+    }
+
     /// All keys, none of which may live for ever.
     pub async fn keys(&self) -> Vec<Vec<u8>> {
         let keys: Vec<Vec<u8>> = redis::from_redis_value(self.ask(&["KEYS", "*"]).await).unwrap();
