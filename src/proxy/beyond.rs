@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::Proxy;
 use super::client::Client;
 use super::keep::is_part_of;
-use super::lookup::{Found, Tier};
+use super::lookup::{Found, Patience, Tier};
 use super::plan::{Cacheable, variant_key};
 use super::share::rules_at;
 use crate::clock::Timestamp;
@@ -93,7 +93,7 @@ impl<C: Connector> Proxy<C> {
             return memory(client);
         };
         let until = Instant::now() + shared.patience;
-        client.beyond.until = Some(until);
+        client.beyond.patience = Patience::Until(until);
         match self.find_beyond(&asking, until).await {
             Ok(Some(found)) => {
                 client.beyond.found = Some(found.clone());
@@ -102,8 +102,7 @@ impl<C: Connector> Proxy<C> {
             Ok(None) => memory(client),
             // It does not answer in time: the client has waited for it long enough.
             Err(Unanswered) => {
-                client.beyond.until = Some(Instant::now());
-                client.beyond.unanswered = true;
+                client.beyond.patience = Patience::Spent;
                 memory(client)
             }
         }

@@ -13,6 +13,7 @@ use super::client::Client;
 use super::fill::Fetched;
 use super::job::{Facts, Terms, Wants};
 use super::keep::Keeping;
+use super::lookup::Patience;
 use super::own_address::host_in_key;
 use super::plan::{Plan, plan};
 use super::prepare::passing;
@@ -181,7 +182,7 @@ impl<C: Connector> Proxy<C> {
             wants: Wants::Whole,
             kept: None,
             here: client.asked_here(target),
-            patience: None,
+            patience: Patience::Whole,
         })
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use tokio::time::Instant;
 
 use super::Proxy;
 use super::client::Client;
 use super::failure::Failure;
 use super::forward::Purpose;
+use super::lookup::Patience;
 use super::plan::Cacheable;
 use crate::clock::Timestamp;
 use crate::object::{Resource, Stamp, Stored};
@@ -52,8 +52,8 @@ pub struct Terms {
     pub kept: Option<Arc<Stored>>,
     /// The address of this instance's own socket, if the client asked by that.
     pub here: Option<SocketAddr>,
-    /// Until then the shared tier may still be asked on the client's behalf.
-    pub patience: Option<Instant>,
+    /// How long the shared tier may still be asked on the client's behalf.
+    pub patience: Patience,
 }
 
 /// How much of an answer is asked for.
@@ -124,7 +124,7 @@ impl<C: Connector> Proxy<C> {
             wants,
             kept,
             here: client.asked_here(&target),
-            patience: client.beyond.until,
+            patience: client.beyond.patience,
         };
         Ok(Job { request, asks_about_kept, terms })
     }

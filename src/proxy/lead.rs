@@ -13,7 +13,7 @@ use super::beyond::Asking;
 use super::coalesce::Arrived;
 use super::job::{Terms, Wants};
 use super::keep::Keeping;
-use super::lookup::Found;
+use super::lookup::{Found, Patience};
 use super::own_address::is_named_in;
 use super::route::Coalesce;
 use crate::object::{Key, Stamp};
@@ -45,13 +45,13 @@ impl<C: Connector> Proxy<C> {
         let asking = Asking { base: terms.cacheable.key, headers, route, resource, here };
         let base = terms.cacheable.key;
         let until = Instant::now() + self.client.settings().response_timeout;
-        let mut patience = terms.patience.unwrap_or_else(|| Instant::now() + shared.patience);
+        let mut patience = match terms.patience {
+            Patience::Whole => Instant::now() + shared.patience,
+            Patience::Until(until) => until,
+            Patience::Spent => return Lead::Fetch(None),
+        };
         let mut key = key;
         for _ in 0..TURNS_MAX {
-            // The client has waited for the tier as long as it may: it is not asked again.
-            if Instant::now() >= patience {
-                break;
-            }
             // Who keeps to other rules can't use what we fetch.
             let name = Name { base, variant: Some(key.under(self.snapshot.rules(terms.route))) };
             let turn = shared.leases.turn(name, Token(self.dice.token()), (patience, until)).await;

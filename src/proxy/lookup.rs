@@ -30,12 +30,23 @@ pub struct Found {
 /// What a client's look into the shared tier came to.
 #[derive(Default)]
 pub struct Beyond {
-    /// Until then it may still be asked on the client's behalf: all looks of one request share the tier's one deadline.
-    pub until: Option<Instant>,
-    /// It did not answer.
-    pub unanswered: bool,
+    /// How long it may still be asked on the client's behalf.
+    pub patience: Patience,
     /// What it found; memory may not have taken it.
     pub found: Option<Found>,
+}
+
+/// How long a client still waits for the shared tier: all that one request asks of it shares one deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// It has not been asked yet.
+    #[default]
+    Whole,
+    /// Until then. What is past may have been spent on other requests by a busy thread: then it is asked, and what it says at
+    /// once is taken.
+    Until(Instant),
+    /// It did not answer: it is not asked again.
+    Spent,
 }
 
 /// Where an answer was found.
@@ -112,7 +123,9 @@ impl<C> Proxy<C> {
 impl Beyond {
     /// The client has waited for something else since. What did not answer it is not asked again.
     pub fn renew(&mut self) {
-        self.until = self.until.filter(|_| self.unanswered);
+        if self.patience != Patience::Spent {
+            self.patience = Patience::Whole;
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::coalesce::{Joined, Pilot};
 use super::forward::Purpose;
 use super::job::Job;
-use super::lookup::{Found, Tier};
+use super::lookup::{Found, Patience, Tier};
 use super::plan::Cacheable;
 use crate::object::Stored;
 use crate::semantics::{RequestDirectives, Verdict};
@@ -58,7 +58,7 @@ impl<C: Connector> Proxy<C> {
         }
         let looked = self.find_beyond(&asking, until).await;
         // Whoever joins this has not waited for the tier yet, and does not wait for it twice.
-        job.terms.patience = Some(if looked.is_ok() { until } else { Instant::now() });
+        job.terms.patience = if looked.is_ok() { Patience::Until(until) } else { Patience::Spent };
         let found = looked.ok().flatten();
         let is_fresh = |found: &Found| {
             // For anybody: what this client would take says nothing of those who wait.
