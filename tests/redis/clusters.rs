@@ -64,9 +64,10 @@ async fn what_part_of_a_cluster_fails_is_known_by_where_its_slots_are_now() {
 /// The connection is of use all the same, and stays.
 async fn most_masters_hang_while_nobody_asks(cluster: &Cluster, instance: &Instance) {
     let (hung, redis) = (&cluster.masters[1..], &instance.telemetry.redis);
-    let connects = redis.connects.get();
+    let (connects, opened) = (redis.connects.get(), redis.opened.get());
     hung.iter().for_each(Server::hang);
-    sleep(Duration::from_secs(6)).await;
+    // By each of the two links, of each of the two.
+    until("it is found out", Duration::from_secs(20), async || redis.opened.get() >= opened + 4).await;
     assert_eq!((redis.connects.get(), redis.links_up.get()), (connects, 2));
     // It has been found out by nobody's request, and the one that is left goes on.
     let mut answered = 0;
