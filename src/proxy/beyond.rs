@@ -93,16 +93,16 @@ impl<C: Connector> Proxy<C> {
             return memory(client);
         };
         let until = Instant::now() + shared.patience;
-        client.beyond.patience = Patience::Until(until);
+        client.looked.patience = Patience::Until(until);
         match self.find_beyond(&asking, until).await {
             Ok(Some(found)) => {
-                client.beyond.found = Some(found.clone());
+                client.looked.found = Some(found.clone());
                 found
             }
             Ok(None) => memory(client),
             // It does not answer in time: the client has waited for it long enough.
             Err(Unanswered) => {
-                client.beyond.patience = Patience::Spent;
+                client.looked.patience = Patience::Spent;
                 memory(client)
             }
         }

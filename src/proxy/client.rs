@@ -8,7 +8,7 @@ use http::request::Parts;
 use ipnet::IpNet;
 
 use super::hop::Hop;
-use super::lookup::Beyond;
+use super::lookup::Looked;
 use super::own_address::{host_in_key, is_at};
 use super::target::{self, BadRequest, Peer, Target};
 use super::wanted::{Content, Wanted};
@@ -28,7 +28,7 @@ pub struct Client {
     /// Its route has it that such a request changes nothing, whatever its method.
     pub is_read: bool,
     /// What the shared tier was asked for it.
-    pub beyond: Beyond,
+    pub looked: Looked,
 }
 
 impl Client {
@@ -41,7 +41,7 @@ impl Client {
             body: Bytes::new(),
             route: usize::MAX,
             is_read: false,
-            beyond: Beyond::default(),
+            looked: Looked::default(),
         }
     }
 

@@ -61,13 +61,13 @@ impl<C: Connector> Proxy<C> {
     ) -> (Outcome, Response<Body>) {
         let headers = Arc::new(client.parts.headers.clone());
         for _ in 0..LOOKS_MAX {
-            let found = self.find_with(&client.beyond, cacheable.key, &headers);
+            let found = self.find_with(&client.looked, cacheable.key, &headers);
             if self.goes_alone(&cacheable, &client, account.forward, &found) {
                 break;
             }
             match self.look_at_flights(&client, &cacheable, &headers, found, &mut account).await {
                 Look::Answered(outcome, response) => return (outcome, response),
-                Look::Again => client.beyond.renew(),
+                Look::Again => client.looked.renew(),
                 Look::Alone => break,
             }
         }

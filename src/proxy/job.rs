@@ -92,7 +92,7 @@ impl<C: Connector> Proxy<C> {
         purpose: Purpose,
     ) -> Result<Job, Failure> {
         let target = client.target(&self.trusted_proxies)?;
-        let kept = self.find_with(&client.beyond, cacheable.key, headers).stored;
+        let kept = self.find_with(&client.looked, cacheable.key, headers).stored;
         // A 304 to HEAD, or to what was asked for with the client's own conditions, would be for the client; and to POST such a
         // condition means something else.
         let may_ask = client.parts.method == Method::GET && purpose != Purpose::Range;
@@ -124,7 +124,7 @@ impl<C: Connector> Proxy<C> {
             wants,
             kept,
             here: client.asked_here(&target),
-            patience: client.beyond.patience,
+            patience: client.looked.patience,
         };
         Ok(Job { request, asks_about_kept, terms })
     }

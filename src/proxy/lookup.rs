@@ -29,7 +29,7 @@ pub struct Found {
 
 /// What a client's look into the shared tier came to.
 #[derive(Default)]
-pub struct Beyond {
+pub struct Looked {
     /// How long it may still be asked on the client's behalf.
     pub patience: Patience,
     /// What it found; memory may not have taken it.
@@ -79,9 +79,9 @@ impl<C> Proxy<C> {
     }
 
     /// … and where memory would not take what this client's look into the shared tier has found, at that.
-    pub(super) fn find_with(&self, beyond: &Beyond, resource: Key, request: &HeaderMap) -> Found {
+    pub(super) fn find_with(&self, looked: &Looked, resource: Key, request: &HeaderMap) -> Found {
         let found = self.find(resource, request);
-        match (&found.stored, &beyond.found) {
+        match (&found.stored, &looked.found) {
             (None, Some(beyond)) if beyond.is_live(&self.ledger) => beyond.clone(),
             _ => found,
         }
@@ -120,7 +120,7 @@ impl<C> Proxy<C> {
     }
 }
 
-impl Beyond {
+impl Looked {
     /// The client has waited for something else since. What did not answer it is not asked again.
     pub fn renew(&mut self) {
         if self.patience != Patience::Spent {

@@ -23,7 +23,7 @@ impl<C: Connector> Proxy<C> {
     pub(super) fn refresh(self: &Arc<Self>, client: &Client, cacheable: &Cacheable) {
         let headers = Arc::new(client.parts.headers.clone());
         let now = self.clock.now();
-        let found = self.find_with(&client.beyond, cacheable.key, &headers);
+        let found = self.find_with(&client.looked, cacheable.key, &headers);
         // Of a part nobody knows what of it will be wanted next; and what a client forbids to keep refreshes nothing.
         let is_of_use = |stored: &Arc<Stored>| stored.part.is_none() && !stored.is_asked_in_vain(now);
         if !found.stored.as_ref().is_some_and(is_of_use) || RequestDirectives::read(&headers).no_store {

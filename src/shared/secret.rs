@@ -1,9 +1,9 @@
 //! Agreeing on the secret that keys the digests of requests with credentials.
 //!
 //! Where the operator gave none, each process draws one; the first puts its own under a name that all know, and the others take
-//! that. From then on they name the entries of one identity alike. It is agreed on again every minute, for it
-//! may have been evicted or wiped away, and each time the tier can be heard anew, for it may have come back empty, or as another. Whoever has agreed once
-//! puts what was agreed: instances that outlive the tier keep their names.
+//! that. From then on they name the entries of one identity alike. It is agreed on again every minute, for it may have been
+//! evicted or wiped away, and each time the tier can be heard anew, for it may have come back empty, or as another. Whoever has
+//! agreed once puts what was agreed: instances that outlive the tier keep their names.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
