@@ -22,6 +22,9 @@ pub mod semantics;
 /// What is kept: keys and answers.
 pub mod object;
 
+/// What things are called.
+pub mod naming;
+
 /// Errors as RFC 9457 has them.
 pub mod problem;
 
