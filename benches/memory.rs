@@ -10,7 +10,7 @@ use criterion::Criterion;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use larder::clock::Timestamp;
-use larder::object::{Head, Key, KeyBuilder, KeySecret, Part, Resource, Stamp, Stored};
+use larder::object::{Head, Key, KeyBuilder, KeySecret, Labels, Part, Stamp, Stored, Tag};
 use larder::semantics::Lifetime;
 use larder::semantics::freshness::{Source, Staleness};
 use larder::store::{Memory, Settings};
@@ -98,8 +98,7 @@ fn stored() -> Arc<Stored> {
             stale: Staleness::default(),
         },
         route: "things".into(),
-        groups: Vec::new(),
-        resource: Resource::new("host", b"/things", std::iter::empty()),
+        labels: Labels::new(vec![Tag::route("things"), Tag::path(b"/things")], b"/things"),
         stamp: Stamp(0),
         live_at: AtomicU64::new(0),
         body_id: 0,

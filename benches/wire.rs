@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use larder::clock::Timestamp;
 use larder::object::seal::{Cipher, EncryptionKey};
 use larder::object::wire::{Envelope, Settings, Wire};
-use larder::object::{Epoch, Head, Key, KeyBuilder, KeySecret, Part, Position, Resource, Stamp, Stored};
+use larder::object::{Epoch, Head, Key, KeyBuilder, KeySecret, Labels, Part, Stamp, Stored, Tag};
 use larder::semantics::freshness::{Source, Staleness};
 use larder::semantics::{Lifetime, VaryOn};
 
@@ -46,21 +46,17 @@ fn main() {
 fn measure(criterion: &mut Criterion, size: &str, length: usize, form: &str, settings: &Settings) {
     let wire = Wire::new(settings.clone());
     let (base, envelope, stored) = (key(), envelope(), stored(length));
-    let (route, resource) = (Arc::clone(&stored.route), stored.resource);
+    let (route, path) = (Arc::clone(&stored.route), Arc::clone(&stored.labels.path));
     let frame = wire.encode(&base, &envelope, &stored);
     let mut group = criterion.benchmark_group(format!("{size}, {form}"));
     group.bench_function("encode", |bencher| bencher.iter(|| wire.encode(&base, &envelope, &stored)));
     // As it comes: in a buffer of its own.
     group.bench_function("decode", |bencher| {
         let fresh = || Bytes::from(frame.to_vec());
-        bencher.iter_batched(
-            fresh,
-            |frame| wire.decode(&base, frame, &route, resource),
-            BatchSize::LargeInput,
-        );
+        bencher.iter_batched(fresh, |frame| wire.decode(&base, frame, &route, &path), BatchSize::LargeInput);
     });
     group.bench_function("encode, decode", |bencher| {
-        bencher.iter(|| wire.decode(&base, wire.encode(&base, &envelope, &stored), &route, resource));
+        bencher.iter(|| wire.decode(&base, wire.encode(&base, &envelope, &stored), &route, &path));
     });
     group.finish();
 }
@@ -87,8 +83,7 @@ fn envelope() -> Envelope {
         vary: VaryOn::on(vec![http::header::ACCEPT_ENCODING]),
         rules: 1,
         epoch: Epoch([1; 16]),
-        position: Position(0, 1),
-        tags: vec!["route:things".into(), "thing:7".into()],
+        position: 1,
     }
 }
 
@@ -123,8 +118,7 @@ fn stored(length: usize) -> Stored {
             stale: Staleness::default(),
         },
         route: "things".into(),
-        groups: Vec::new(),
-        resource: Resource::new("host", b"/things", std::iter::empty()),
+        labels: Labels::new(vec![Tag::route("things"), Tag::path(b"/things")], b"/things"),
         stamp: Stamp(0),
         live_at: AtomicU64::new(0),
         body_id: 7,

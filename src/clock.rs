@@ -25,6 +25,12 @@ pub enum Clock {
     },
 }
 
+/// A machine that was asleep must not take its lease for one that still holds.
+#[cfg(target_os = "linux")]
+const STEADY: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const STEADY: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+
 impl Timestamp {
     /// From milliseconds since 1970.
     pub const fn from_millis(millis: u64) -> Self {
@@ -74,6 +80,19 @@ impl Clock {
             // Sat, 21 Nov 2026 00:00:00 GMT
             epoch: Timestamp::from_millis(1_795_219_200_000),
             started: tokio::time::Instant::now(),
+        }
+    }
+
+    /// A clock that never goes back, and goes on while the machine sleeps: what a lease is counted by. Since some moment before
+    /// the process, or the test, began.
+    pub fn monotonic(&self) -> Duration {
+        match self {
+            Self::System => {
+                let now = rustix::time::clock_gettime(STEADY);
+                let part = |number: i64| u64::try_from(number).unwrap_or(0);
+                Duration::from_secs(part(now.tv_sec)) + Duration::from_nanos(part(now.tv_nsec))
+            }
+            Self::Simulated { started, .. } => started.elapsed(),
         }
     }
 

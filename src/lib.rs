@@ -16,6 +16,9 @@ pub mod breaker;
 /// A text that nothing shows.
 pub mod secret;
 
+/// What a misspelt word was meant to be.
+pub mod spelling;
+
 /// The law of HTTP caching: functions of messages and times.
 pub mod semantics;
 
@@ -39,6 +42,9 @@ pub mod shared;
 
 /// What has been declared invalid, and since when.
 pub mod invalidation;
+
+/// What the backend says of its changes.
+pub mod hooks;
 
 /// The origin side.
 pub mod upstream;

@@ -9,23 +9,32 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 #[derive(Serialize)]
-struct Problem<'a> {
+struct Problem<'a, M> {
     /// "When 'about:blank' is used, the title SHOULD be the same as the recommended HTTP status phrase" (4.2.1).
     r#type: &'static str,
     title: &'a str,
     status: u16,
     detail: &'a str,
+    /// "Problem type definitions MAY extend the problem details object with additional members" (3.2).
+    #[serde(flatten)]
+    members: &'a M,
 }
 
 /// An answer with this status that says in words what is wrong.
 pub fn problem(status: StatusCode, detail: &str) -> Response<Bytes> {
+    problem_with(status, detail, &())
+}
+
+/// The same, with what a program may read of it: the members of a structure.
+pub fn problem_with(status: StatusCode, detail: &str, members: &impl Serialize) -> Response<Bytes> {
     let body = Problem {
         r#type: "about:blank",
         title: status.canonical_reason().unwrap_or("Error"),
         status: status.as_u16(),
         detail,
+        members,
     };
-    // Strings and a number always serialise; an empty body would still carry the status.
+    // Strings and numbers always serialise; an empty body would still carry the status.
     let body = serde_json::to_vec(&body).unwrap_or_default();
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
@@ -52,6 +61,17 @@ mod tests {
                 "detail": "the upstream said \"\u{1}\"",
             })
         );
+    }
+
+    #[test]
+    fn a_problem_may_say_more() {
+        #[derive(Serialize)]
+        struct Members {
+            lagging: [&'static str; 1],
+        }
+        let response = problem_with(StatusCode::GATEWAY_TIMEOUT, "x", &Members { lagging: ["b"] });
+        let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!((&body["status"], &body["lagging"][0]), (&504.into(), &"b".into()));
     }
 
     #[test]

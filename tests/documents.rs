@@ -47,9 +47,18 @@ fn environment() -> Vec<(String, String)> {
     let secret = "a-secret-of-more-than-32-characters-or-so".to_owned();
     let key = "c3F1aXJyZWxzcXVpcnJlbHNxdWlycmVsc3F1aXJyZWw=".to_owned();
     let old_key = "Y2hpcG11bmtzY2hpcG11bmtzY2hpcG11bmtzY2hpcG0=".to_owned();
-    let texts = [secret.clone(), secret.clone(), secret, key, old_key];
-    let names = ["LARDER_ADMIN_TOKEN", "LARDER_KEY_SECRET", "REDIS_PASSWORD", "LARDER_KEY", "LARDER_KEY_OLD"];
-    names.map(str::to_owned).into_iter().zip(texts).collect()
+    let texts = [
+        ("LARDER_ADMIN_TOKEN", &secret),
+        ("LARDER_KEY_SECRET", &secret),
+        ("REDIS_PASSWORD", &secret),
+        ("DEPLOY_TOKEN", &secret),
+        ("GITHUB_HOOK_SECRET", &secret),
+        ("LARDER_KEY", &key),
+        ("LARDER_KEY_OLD", &old_key),
+        ("USER_HOOK_SECRET", &key),
+        ("USER_HOOK_SECRET_OLD", &old_key),
+    ];
+    texts.map(|(name, text)| (name.to_owned(), text.clone())).into()
 }
 
 #[test]

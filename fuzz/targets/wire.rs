@@ -20,7 +20,7 @@ use larder::clock::Timestamp;
 use larder::object::seal::{Cipher, EncryptionKey};
 use larder::object::wire::{Envelope, SAME_BODY, Settings, Wire};
 use larder::object::wire_head::{self, Said};
-use larder::object::{Epoch, Head, Key, KeyBuilder, KeySecret, Part, Position, Resource, Stamp, Stored};
+use larder::object::{Epoch, Head, Key, KeyBuilder, KeySecret, Labels, Part, Stamp, Stored, Tag};
 use larder::semantics::freshness::{Source, Staleness};
 use larder::semantics::{Lifetime, VaryOn};
 use larder_fuzz::{lines, named};
@@ -81,12 +81,12 @@ fn key(path: &[u8]) -> Key {
     builder.finish(&KeySecret::new(None, &[7; 32]))
 }
 
-fn resource() -> Resource {
-    Resource::new("host", b"/", std::iter::empty())
+fn path() -> Arc<[u8]> {
+    Arc::from(&b"/"[..])
 }
 
 fn decode(wire: &Wire, frame: Vec<u8>) -> Option<(Envelope, Stored)> {
-    wire.decode(&BASE, Bytes::from(frame), &Arc::from("route"), resource()).ok()
+    wire.decode(&BASE, Bytes::from(frame), &Arc::from("route"), &path()).ok()
 }
 
 /// A frame with a byte that is another, a frame that is cut, and one in another's place.
@@ -97,7 +97,7 @@ fn assert_others_are_unreadable(wire: &Wire, frame: &Bytes, at: usize, change: u
         assert!(decode(wire, changed).is_none(), "byte {at} was changed");
     }
     assert!(decode(wire, frame[..at].to_vec()).is_none(), "cut at {at}");
-    let elsewhere = wire.decode(&key(b"/elsewhere"), frame.clone(), &Arc::from("route"), resource());
+    let elsewhere = wire.decode(&key(b"/elsewhere"), frame.clone(), &Arc::from("route"), &path());
     assert!(elsewhere.is_err(), "in another's place");
 }
 
@@ -129,7 +129,7 @@ fn kept(said: Said) -> (Envelope, Stored) {
         requested_at: said.requested_at,
         answered_at: said.answered_at,
         lifetime: said.lifetime,
-        groups: said.groups,
+        labels: Labels { tags: said.tags.into(), path: path() },
         ..with_body(HeaderMap::new(), Vec::new())
     };
     (said.envelope, stored)
@@ -137,16 +137,14 @@ fn kept(said: Said) -> (Envelope, Stored) {
 
 fn answer(text: &[u8]) -> (Envelope, Stored) {
     let (mut headers, mut body, mut status) = (HeaderMap::new(), Vec::new(), StatusCode::OK);
-    let (mut tags, mut groups, mut vary): (Vec<Box<str>>, Vec<Box<str>>, Vec<HeaderName>) =
-        Default::default();
+    let (mut tags, mut vary): (Vec<Tag>, Vec<HeaderName>) = Default::default();
     for line in lines(text) {
         match line {
             [b's', one, other] => {
                 let number = 200 + u16::from_le_bytes([*one, *other]) % 800;
                 status = StatusCode::from_u16(number).expect("from 200 to 999");
             }
-            [b't', tag @ ..] => tags.push(String::from_utf8_lossy(tag).into()),
-            [b'g', group @ ..] => groups.push(String::from_utf8_lossy(group).into()),
+            [b't', tag @ ..] => tags.push(Tag::path(tag)),
             [b'v', name @ ..] => {
                 vary.extend(HeaderName::from_bytes(name).ok().filter(|name| name.as_str() != "*"));
             }
@@ -160,10 +158,9 @@ fn answer(text: &[u8]) -> (Envelope, Stored) {
     }
     let mut stored = with_body(headers, body);
     stored.head.status = if status == StatusCode::PARTIAL_CONTENT { StatusCode::OK } else { status };
-    stored.groups = groups;
+    stored.labels = Labels { tags: tags.into(), path: path() };
     let vary = VaryOn::on(vary);
-    let (epoch, position) = (Epoch([1; 16]), Position(2, 3));
-    (Envelope { key: key(b"/variant"), vary, rules: 4, epoch, position, tags }, stored)
+    (Envelope { key: key(b"/variant"), vary, rules: 4, epoch: Epoch([1; 16]), position: 3 }, stored)
 }
 
 fn with_body(headers: HeaderMap, body: Vec<u8>) -> Stored {
@@ -187,8 +184,7 @@ fn with_body(headers: HeaderMap, body: Vec<u8>) -> Stored {
             stale: Staleness::default(),
         },
         route: "route".into(),
-        groups: Vec::new(),
-        resource: resource(),
+        labels: Labels::new(Vec::new(), b"/"),
         stamp: Stamp(0),
         live_at: AtomicU64::new(0),
         asked_in_vain_until: AtomicU64::new(0),
@@ -201,5 +197,5 @@ fn assert_same((said, one): (&Envelope, &Stored), (expected, other): (&Envelope,
     assert_eq!(one.has_cache_status, other.has_cache_status);
     assert_eq!((&one.body, one.body_id, one.part), (&other.body, other.body_id, other.part));
     assert_eq!((one.requested_at, one.answered_at), (other.requested_at, other.answered_at));
-    assert_eq!((one.lifetime, &one.groups), (other.lifetime, &other.groups));
+    assert_eq!((one.lifetime, &one.labels), (other.lifetime, &other.labels));
 }

@@ -3,10 +3,12 @@
 //! Without a token the listener is bound to loopback, and the danger is the operator's own browser: a web page can
 //! point a name of its own at 127.0.0.1 and then read what we answer as if it were its own server (DNS rebinding). Its
 //! requests bear that name, so only names that no stranger can own are answered: addresses, `localhost`, `*.localhost`.
+//! A page can also send requests here under its own name, of which it reads no answer; but what they ask for would be done.
+//! Browsers say in `Origin` whose page it is.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request;
 use http::uri::Authority;
 use sha2::{Digest, Sha256};
@@ -29,6 +31,8 @@ pub(super) enum Denied {
     Token,
     /// A name that may be a stranger's, or none.
     Host,
+    /// A page of another origin asks for something to be done.
+    Page,
 }
 
 impl Access {
@@ -45,8 +49,9 @@ impl Access {
         match self {
             Self::Token(expected) if bears(request, expected) => Ok(()),
             Self::Token(_) => Err(Denied::Token),
-            Self::Local if names_this_machine(request) => Ok(()),
-            Self::Local => Err(Denied::Host),
+            Self::Local if !names_this_machine(request) => Err(Denied::Host),
+            Self::Local if !request.method.is_safe() && is_of_another_page(request) => Err(Denied::Page),
+            Self::Local => Ok(()),
         }
     }
 }
@@ -73,6 +78,19 @@ fn names_this_machine(request: &request::Parts) -> bool {
     let hosts = request.headers.get_all(HOST).iter().map(http::HeaderValue::as_bytes);
     let mut names = hosts.chain(target).peekable();
     names.peek().is_some() && names.all(is_local)
+}
+
+/// Our own pages have the origin that they were asked of; what is no page says none.
+fn is_of_another_page(request: &request::Parts) -> bool {
+    let own = [
+        request.uri.authority().map(|authority| authority.as_str().as_bytes()),
+        request.headers.get(HOST).map(http::HeaderValue::as_bytes),
+    ];
+    let is_own = |origin: &[u8]| {
+        let host = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+        host.is_some_and(|host| own.iter().flatten().any(|own| own.eq_ignore_ascii_case(host)))
+    };
+    request.headers.get_all(ORIGIN).iter().any(|origin| !is_own(origin.as_bytes()))
 }
 
 fn is_local(authority: &[u8]) -> bool {
@@ -167,6 +185,29 @@ mod tests {
         ] {
             let got = access.check(&request("/stats", &[("host", host)]));
             assert_eq!(got, expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_done_for_a_page_of_another_origin() {
+        let open = Access::new(None);
+        for (method, origins, expected) in [
+            ("POST", &[][..], Ok(())),
+            ("POST", &["http://127.0.0.1:8081"], Ok(())),
+            ("POST", &["https://evil.example"], Err(Denied::Page)),
+            ("POST", &["http://127.0.0.1:8080"], Err(Denied::Page)),
+            ("POST", &["null"], Err(Denied::Page)),
+            ("POST", &[""], Err(Denied::Page)),
+            ("POST", &["http://127.0.0.1:8081", "https://evil.example"], Err(Denied::Page)),
+            ("PURGE", &["https://evil.example"], Err(Denied::Page)),
+            // The browser keeps the answer from it.
+            ("GET", &["https://evil.example"], Ok(())),
+        ] {
+            let hosts = [("host", "127.0.0.1:8081")].into_iter();
+            let headers: Vec<_> = hosts.chain(origins.iter().map(|origin| ("origin", *origin))).collect();
+            let mut asked = request("/invalidate", &headers);
+            asked.method = method.parse().unwrap();
+            assert_eq!(open.check(&asked), expected, "{method} {origins:?}");
         }
     }
 

@@ -1,37 +1,38 @@
 //! The way of an admin request: who asks, what is asked for, the answer.
 //!
-//! Strangers learn nothing, not even which paths there are. Every answer says that it is not to be stored and not to
+//! Strangers learn nothing, not even which paths there are; but for the names of hooks, which have to be open to them: 404 is no
+//! hook, and 401 says which proof is wanted. Every answer says that it is not to be stored and not to
 //! be taken for anything but what its type says: a browser that was led here must not run it as a script.
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, Response, StatusCode, request};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use serde::Serialize;
+use http_body_util::Full;
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::access::{Access, Denied};
 use super::endpoint::{Endpoint, KNOWN, Unknown};
 use super::entry::{EntryLookup, EntryQuestion};
+use super::invalidate::Ways;
 use super::readiness::Readiness;
+use super::reply::{json, read, with};
 use crate::problem::problem;
 use crate::secret::Secret;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::{Telemetry, exposition};
 
-/// Far above what `key.max_body` is by default.
+/// Why an instance that is ready is less than it could be.
+const CUT_OFF: &str = "cut-off: the invalidation log can't be read; Redis is not used, and routes with \
+                       when_cut_off = \"bypass\" are answered by the upstream";
+/// Of the request that is asked about: far above what `key.max_body` is by default.
 const BODY_BYTES_MAX: usize = 1_000_000;
-/// From its first byte to its last.
-const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Answers admin requests; one for all connections.
 pub struct Admin {
@@ -40,6 +41,7 @@ pub struct Admin {
     config: serde_json::Value,
     readiness: Arc<Readiness>,
     entry: EntryLookup,
+    ways: Ways,
     started: Instant,
 }
 
@@ -55,6 +57,8 @@ pub struct Parts {
     pub readiness: Arc<Readiness>,
     /// Looks up what is held for a request, changing nothing.
     pub entry: EntryLookup,
+    /// What it takes to declare something invalid.
+    pub ways: Ways,
     /// When the process was started.
     pub started: Instant,
 }
@@ -68,6 +72,7 @@ impl Admin {
             config: parts.config,
             readiness: parts.readiness,
             entry: parts.entry,
+            ways: parts.ways,
             started: parts.started,
         }
     }
@@ -98,7 +103,7 @@ impl Admin {
         response.map(Full::new)
     }
 
-    async fn tell<B>(&self, endpoint: Endpoint, request: &request::Parts, body: B) -> Response<Bytes>
+    async fn tell<B>(&self, endpoint: Endpoint<'_>, request: &request::Parts, body: B) -> Response<Bytes>
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send,
     {
@@ -111,21 +116,32 @@ impl Admin {
                 json(StatusCode::OK, &stats)
             }
             Endpoint::Config => json(StatusCode::OK, &self.config),
-            Endpoint::Entry => match read(body).await {
+            Endpoint::Entry => match read(body, BODY_BYTES_MAX).await {
                 Ok(body) => self.entry(request, body).await,
-                Err((status, why)) => problem(status, why),
+                Err(refusal) => refusal,
             },
+            Endpoint::Invalidate => match read(body, self.ways.limits.body_bytes_max).await {
+                Ok(body) => self.ways.order(&body, &self.telemetry).await,
+                Err(refusal) => refusal,
+            },
+            Endpoint::Purge => self.ways.purge(&request.uri, &self.telemetry).await,
+            Endpoint::Hook(name) => self.ways.message(name, &request.headers, body, &self.telemetry).await,
         }
     }
 
     fn ready(&self) -> Response<Bytes> {
-        match self.readiness.ready() {
-            Ok(()) => json(StatusCode::OK, &json!({"status": "ready", "reasons": []})),
-            Err(reasons) => {
-                let body = json!({"status": "not ready", "reasons": reasons});
-                json(StatusCode::SERVICE_UNAVAILABLE, &body)
-            }
+        let log = self.telemetry.log.state();
+        let mut reasons = self.readiness.ready().err().unwrap_or_default();
+        if log.is_starting {
+            reasons.push("log: what was invalidated before this instance started is being read".to_owned());
         }
+        if !reasons.is_empty() {
+            let body = json!({"status": "not ready", "reasons": reasons});
+            return json(StatusCode::SERVICE_UNAVAILABLE, &body);
+        }
+        // Without Redis requests are answered all the same: to send them elsewhere would only make it worse.
+        let reasons: &[&str] = if log.cut_off { &[CUT_OFF] } else { &[] };
+        json(StatusCode::OK, &json!({"status": "ready", "reasons": reasons}))
     }
 
     fn metrics(&self) -> Response<Bytes> {
@@ -146,21 +162,6 @@ impl Admin {
     }
 }
 
-/// The body of a question.
-async fn read<B>(body: B) -> Result<Bytes, (StatusCode, &'static str)>
-where
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send,
-{
-    match timeout(BODY_TIME_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err((StatusCode::PAYLOAD_TOO_LARGE, "a body of more than 1 MB is not read here"))
-        }
-        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body broke off")),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
-    }
-}
-
 fn refuse(denied: &Denied) -> Response<Bytes> {
     match denied {
         Denied::Token => {
@@ -171,6 +172,10 @@ fn refuse(denied: &Denied) -> Response<Bytes> {
             StatusCode::FORBIDDEN,
             "without server.admin_token only requests to an address, localhost or a name under .localhost are \
              answered: any other name could be a web page's that was pointed here",
+        ),
+        Denied::Page => problem(
+            StatusCode::FORBIDDEN,
+            "without server.admin_token nothing is done for a web page of another origin, as its Origin says it is",
         ),
     }
 }
@@ -193,82 +198,14 @@ fn explain(unknown: Unknown, request: &request::Parts) -> Response<Bytes> {
     }
 }
 
-/// With line breaks, since people read it with curl.
-fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
-    let Ok(mut text) = serde_json::to_vec_pretty(body) else {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "this can't be put into JSON");
-    };
-    text.push(b'\n');
-    let mut response = Response::new(text.into());
-    *response.status_mut() = status;
-    with(response, CONTENT_TYPE, "application/json")
-}
-
-fn with(mut response: Response<Bytes>, name: HeaderName, value: &'static str) -> Response<Bytes> {
-    response.headers_mut().insert(name, HeaderValue::from_static(value));
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use http_body_util::{BodyExt, Empty};
+    use tokio::time::timeout;
 
+    use super::super::example::{Never, TOKEN, admin, ask, ask_with_body};
     use super::*;
-    use crate::telemetry::Outcome;
-
-    const TOKEN: &str = "correct horse";
-
-    fn admin(token: Option<&str>, readiness: Arc<Readiness>) -> Admin {
-        let telemetry = Telemetry::new(["user", "unrouted"]);
-        telemetry.routes[0].answered(Outcome::Hit, Duration::from_micros(20));
-        Admin::new(Parts {
-            telemetry: Arc::new(telemetry),
-            token: token.map(|token| Secret::new(token.to_owned())),
-            config: json!({"server": {"admin_token": "…"}}),
-            readiness,
-            entry: Box::new(|question| Box::pin(async move { found(&question) })),
-            started: Instant::now(),
-        })
-    }
-
-    fn found(question: &EntryQuestion) -> Result<serde_json::Value, String> {
-        if question.url == "/unheard-of" {
-            return Err("no such thing".to_owned());
-        }
-        let authorization = question.headers.get("authorization");
-        let authorization = authorization.map(|value| value.to_str().unwrap());
-        Ok(json!({
-            "asked": format!("{} {}", question.method, question.url),
-            "by": authorization,
-            "body": question.body.len(),
-        }))
-    }
-
-    async fn ask(admin: &Admin, request: &str, headers: &[(&str, &str)]) -> (http::response::Parts, String) {
-        ask_with_body(admin, request, headers, Empty::<Bytes>::new()).await
-    }
-
-    async fn ask_with_body<B>(
-        admin: &Admin,
-        request: &str,
-        headers: &[(&str, &str)],
-        body: B,
-    ) -> (http::response::Parts, String)
-    where
-        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send,
-    {
-        let (method, uri) = request.split_once(' ').unwrap();
-        let mut request = Request::builder().method(method).uri(uri);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(body).unwrap();
-        let (head, body) = admin.answer(request).await.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        (head, String::from_utf8(body.into()).unwrap())
-    }
 
     #[tokio::test]
     async fn each_request_gets_its_answer() {
@@ -290,8 +227,10 @@ mod tests {
             ("GET /entry?url=/unheard-of", 400, problem, "no such thing"),
             ("GET /nothing?token=x", 404, problem, "no /nothing here; there are GET"),
             ("POST /stats", 405, problem, "takes GET, HEAD, not POST"),
-            ("POST /invalidate", 501, problem, "POST /invalidate is not available yet"),
-            ("PURGE /a", 501, problem, "not available yet"),
+            ("POST /invalidate", 400, problem, "no JSON"),
+            ("PURGE /a", 200, "application/json", "\"position\": \"17\""),
+            ("POST /hooks/b", 404, problem, "there is no such hook"),
+            ("POST /reload", 501, problem, "POST /reload is not available yet"),
             ("GET /", 501, problem, "not available yet"),
         ] {
             let (head, body) = ask(&admin, request, &[("host", "localhost")]).await;
@@ -336,21 +275,6 @@ mod tests {
         assert_eq!(ask_with_body(&closed, "POST /stats", &host, Never).await.0.status, 401);
     }
 
-    /// A body of which nothing ever comes.
-    struct Never;
-
-    impl Body for Never {
-        type Data = Bytes;
-        type Error = std::convert::Infallible;
-
-        fn poll_frame(
-            self: std::pin::Pin<&mut Self>,
-            _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-            std::task::Poll::Pending
-        }
-    }
-
     #[tokio::test]
     async fn a_head_request_gets_the_same_head_and_no_body() {
         let admin = admin(None, Arc::default());
@@ -380,7 +304,15 @@ mod tests {
     #[tokio::test]
     async fn with_a_token_strangers_learn_nothing_but_whether_we_live() {
         let admin = admin(Some(TOKEN), Arc::default());
-        let paths = ["GET /metrics", "GET /config", "GET /nothing", "POST /stats", "POST /hooks/a", "GET /"];
+        let paths = [
+            "GET /metrics",
+            "GET /config",
+            "GET /nothing",
+            "POST /stats",
+            "GET /hooks/a",
+            "PURGE /a",
+            "GET /",
+        ];
         for request in paths {
             for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("host", "localhost")]] {
                 let (head, body) = ask(&admin, request, headers).await;
@@ -401,11 +333,15 @@ mod tests {
     #[tokio::test]
     async fn a_page_that_points_its_own_name_at_us_reads_nothing() {
         let admin = admin(None, Arc::default());
-        for request in ["GET /config", "GET /stats", "GET /nothing", "POST /invalidate"] {
+        for request in ["GET /config", "GET /stats", "GET /nothing", "POST /invalidate", "PURGE /a"] {
             let (head, body) = ask(&admin, request, &[("host", "evil.example:8081")]).await;
             assert_eq!(head.status, 403, "{request}");
             assert!(body.contains("server.admin_token"), "{body}");
         }
+        let headers = [("host", "localhost"), ("origin", "https://evil.example")];
+        let (head, body) = ask(&admin, "PURGE /a", &headers).await;
+        assert_eq!(head.status, 403);
+        assert!(body.contains("of another origin"), "{body}");
     }
 
     #[tokio::test]

@@ -6,13 +6,18 @@ use http::Method;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(super) enum Endpoint<'p> {
     Live,
     Ready,
     Metrics,
     Stats,
     Config,
     Entry,
+    Invalidate,
+    /// Of this name.
+    Hook(&'p str),
+    /// Whatever the path.
+    Purge,
 }
 
 /// Why a request means nothing here.
@@ -27,17 +32,17 @@ pub(super) enum Unknown {
 }
 
 /// What there is, for people.
-pub(super) const KNOWN: &str =
-    "GET /health/live, /health/ready, /metrics, /stats, /config and /entry?method=GET&url=/path";
+pub(super) const KNOWN: &str = "GET /health/live, /health/ready, /metrics, /stats, /config and \
+    /entry?method=GET&url=/path, POST /invalidate and /hooks/NAME, and PURGE of any path";
 
 const READ: &str = "GET, HEAD";
 const READ_OR_POST: &str = "GET, HEAD, POST";
 const POST: &str = "POST";
 
-impl Endpoint {
-    pub(super) fn find(method: &Method, path: &str) -> Result<Self, Unknown> {
+impl<'p> Endpoint<'p> {
+    pub(super) fn find(method: &Method, path: &'p str) -> Result<Self, Unknown> {
         if method.as_str() == "PURGE" {
-            return Err(Unknown::NotAvailable);
+            return Ok(Self::Purge);
         }
         let endpoint = match path {
             "/health/live" => Self::Live,
@@ -46,20 +51,25 @@ impl Endpoint {
             "/stats" => Self::Stats,
             "/config" => Self::Config,
             "/entry" => Self::Entry,
-            _ => return Err(unbuilt(method, path)),
+            "/invalidate" => Self::Invalidate,
+            _ => match path.strip_prefix("/hooks/") {
+                Some(name) if !name.is_empty() && !name.contains('/') => Self::Hook(name),
+                _ => return Err(unbuilt(method, path)),
+            },
         };
         match endpoint {
             // The request that is asked about may have a body, and so has the question then.
-            Self::Entry if *method == Method::POST => Ok(endpoint),
+            Self::Entry | Self::Invalidate | Self::Hook(_) if *method == Method::POST => Ok(endpoint),
             Self::Entry if !reads(method) => Err(Unknown::Method(READ_OR_POST)),
+            Self::Invalidate | Self::Hook(_) => Err(Unknown::Method(POST)),
             _ if reads(method) => Ok(endpoint),
             _ => Err(Unknown::Method(READ)),
         }
     }
 
-    /// Probes have no token, and there is little to learn from the answer.
+    /// Probes have no token, and there is little to learn from the answer. A message to a hook brings its own proof.
     pub(super) fn is_public(self) -> bool {
-        matches!(self, Self::Live | Self::Ready)
+        matches!(self, Self::Live | Self::Ready | Self::Hook(_))
     }
 }
 
@@ -67,8 +77,8 @@ fn unbuilt(method: &Method, path: &str) -> Unknown {
     let segments: Vec<_> = path.split('/').skip(1).collect();
     let (fits, allow) = match segments[..] {
         ["" | "events"] => (reads(method), READ),
-        ["invalidate" | "reload"] => (method == Method::POST, POST),
-        ["hooks", name] | ["routes", name, "mode"] if !name.is_empty() => (method == Method::POST, POST),
+        ["reload"] => (method == Method::POST, POST),
+        ["routes", name, "mode"] if !name.is_empty() => (method == Method::POST, POST),
         _ => return Unknown::Path,
     };
     if fits { Unknown::NotAvailable } else { Unknown::Method(allow) }
@@ -99,14 +109,14 @@ mod tests {
             ("GET /", Err(Unknown::NotAvailable)),
             ("GET /events", Err(Unknown::NotAvailable)),
             ("POST /", Err(Unknown::Method("GET, HEAD"))),
-            ("POST /invalidate", Err(Unknown::NotAvailable)),
+            ("POST /invalidate", Ok(Endpoint::Invalidate)),
             ("POST /reload", Err(Unknown::NotAvailable)),
-            ("POST /hooks/user-changed", Err(Unknown::NotAvailable)),
+            ("POST /hooks/user-changed", Ok(Endpoint::Hook("user-changed"))),
             ("POST /routes/user/mode", Err(Unknown::NotAvailable)),
             ("GET /invalidate", Err(Unknown::Method("POST"))),
             ("PUT /hooks/user-changed", Err(Unknown::Method("POST"))),
-            ("PURGE /any/path", Err(Unknown::NotAvailable)),
-            ("PURGE /stats", Err(Unknown::NotAvailable)),
+            ("PURGE /any/path", Ok(Endpoint::Purge)),
+            ("PURGE /stats", Ok(Endpoint::Purge)),
             ("POST /hooks/", Err(Unknown::Path)),
             ("POST /hooks/a/b", Err(Unknown::Path)),
             ("POST /routes/user", Err(Unknown::Path)),
@@ -125,10 +135,23 @@ mod tests {
 
     #[test]
     fn the_list_for_people_names_every_endpoint() {
-        for path in KNOWN.split([' ', ',', '?']).filter(|word| word.starts_with('/')) {
-            assert!(Endpoint::find(&Method::GET, path).is_ok(), "{path}");
+        let (read, written) = KNOWN.split_once("POST").unwrap();
+        for (method, words) in [(Method::GET, read), (Method::POST, written)] {
+            for path in words.split([' ', ',', '?']).filter(|word| word.starts_with('/')) {
+                assert!(Endpoint::find(&method, path).is_ok(), "{path}");
+            }
         }
-        for path in ["/health/live", "/health/ready", "/metrics", "/stats", "/config", "/entry"] {
+        for path in [
+            "/health/live",
+            "/health/ready",
+            "/metrics",
+            "/stats",
+            "/config",
+            "/entry",
+            "/invalidate",
+            "/hooks/",
+            "PURGE",
+        ] {
             assert!(KNOWN.contains(path), "{path}");
         }
     }

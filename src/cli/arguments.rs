@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
@@ -43,9 +44,8 @@ pub enum Command {
     Schema,
     /// Serve only the demo's slow API, to put a Larder of your own before it
     DemoApi(DemoApi),
-    /// Known, and not available yet.
-    #[command(hide = true, disable_help_flag = true)]
-    Purge(NotYet),
+    /// Forget what is kept, on all instances: by tag, path, beginning of paths, route, identity, or all of it
+    Purge(Purge),
     /// Known, and not available yet.
     #[command(hide = true, disable_help_flag = true)]
     Top(NotYet),
@@ -137,6 +137,64 @@ pub struct Explain {
     pub target: Target,
 }
 
+/// `larder purge`
+#[derive(Args, Debug)]
+#[command(after_help = PURGE_EXAMPLES)]
+pub struct Purge {
+    /// The admin listener of any one Larder; it tells the others
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = asked::admin)]
+    pub admin: Uri,
+
+    /// Its server.admin_token; better given as LARDER_ADMIN_TOKEN, which no other user can see
+    #[arg(long, value_name = "TOKEN", value_parser = asked::bearer)]
+    pub token: Option<HeaderValue>,
+
+    /// What is to be forgotten.
+    #[command(flatten)]
+    pub named: Named,
+
+    /// Mark it stale rather than forget it: it is served once more while it is fetched anew
+    #[arg(long)]
+    pub soft: bool,
+
+    /// Wait until it is applied by that instance (self), written to the log (log), or applied by all instances (all)
+    #[arg(long, value_name = "WHOM", default_value = "all", value_parser = ["self", "log", "all"])]
+    pub wait: String,
+
+    /// How long to wait for that, at most 60s
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = asked::timeout)]
+    pub timeout: Duration,
+}
+
+/// At least one of these, each as often as needed.
+#[derive(Args, Debug, Default)]
+#[group(required = true, multiple = true)]
+pub struct Named {
+    /// What bears this tag; may be repeated, as may the next four
+    #[arg(long = "tag", value_name = "TAG", value_parser = asked::name)]
+    pub tags: Vec<String>,
+
+    /// This path, with whatever query, for whoever asks; with a query of its own that URL alone
+    #[arg(long = "path", value_name = "PATH", value_parser = asked::path)]
+    pub paths: Vec<String>,
+
+    /// All paths that begin so
+    #[arg(long = "prefix", value_name = "PATH", value_parser = asked::prefix)]
+    pub prefixes: Vec<String>,
+
+    /// What this route keeps
+    #[arg(long = "route", value_name = "NAME", value_parser = asked::name)]
+    pub routes: Vec<String>,
+
+    /// What is kept for this identity
+    #[arg(long = "identity", value_name = "ID", value_parser = asked::name)]
+    pub identities: Vec<String>,
+
+    /// Everything
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// `larder demo-api`
 #[derive(Args, Debug)]
 pub struct DemoApi {
@@ -159,6 +217,7 @@ Examples:
   larder run -c larder.toml                    with routes and lifetimes of your own
   larder check -c larder.toml                  before you deploy that
   larder explain GET /api/users/1              why is this (not) cached?
+  larder purge --tag user:5                    this has changed: forget it, everywhere
 
 Each command has more: larder run --help";
 
@@ -182,6 +241,16 @@ Examples:
   larder explain -c larder.toml GET 'http://localhost:8080/api/users?page=2' -H 'authorization: Bearer x'
   larder explain POST /api/search -H 'content-type: application/json' -d '{\"q\": \"tea\"}'
   larder explain --admin http://127.0.0.1:8081 GET http://127.0.0.1:8080/api/users/1";
+
+const PURGE_EXAMPLES: &str = "\
+Examples:
+  larder purge --tag user:5 --tag team:7
+  larder purge --path /api/users/5 --prefix /api/search/
+  larder purge --admin http://10.0.0.7:8081 --route user --soft
+  larder purge --all
+
+To send the same again is harmless.
+Exit code: 0 applied by those who were waited for, 1 not (stderr says by whom, and what to do), 2 wrongly typed.";
 
 /// Arguments whose values may hold a credential, as clap calls them.
 const MAY_BE_SECRET: [&str; 6] = ["--admin", "--header", "--redis", "--set", "--token", "<URL>"];
@@ -305,10 +374,46 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_known_whatever_follows() {
-        for line in [&["purge"][..], &["purge", "--tag", "x", "--all"], &["purge", "--help"]] {
-            assert!(matches!(parse(line), Ok(Command::Purge(_))), "{line:?}");
+        for line in [&["top"][..], &["top", "--admin", "http://x"], &["top", "--help"]] {
+            assert!(matches!(parse(line), Ok(Command::Top(_))), "{line:?}");
         }
-        assert!(matches!(parse(&["top", "--admin", "http://x"]), Ok(Command::Top(_))));
+    }
+
+    #[test]
+    fn purge_takes_what_the_contract_says() {
+        let line = [
+            "purge",
+            "--admin",
+            "h:1",
+            "--tag",
+            "a",
+            "--tag",
+            "b",
+            "--path",
+            "/c?d",
+            "--prefix",
+            "/e",
+            "--route",
+            "f",
+            "--identity",
+            "g",
+            "--all",
+            "--soft",
+            "--wait",
+            "log",
+            "--timeout",
+            "250ms",
+        ];
+        let Ok(Command::Purge(purge)) = parse(&line) else { panic!() };
+        assert_eq!(purge.admin, "http://h:1");
+        let named = purge.named;
+        assert_eq!((named.tags, named.paths), (vec!["a".into(), "b".into()], vec!["/c?d".into()]));
+        assert_eq!((named.prefixes, named.routes), (vec!["/e".into()], vec!["f".into()]));
+        assert_eq!((named.identities, named.all, purge.soft), (vec!["g".into()], true, true));
+        assert_eq!((&*purge.wait, purge.timeout), ("log", Duration::from_millis(250)));
+        let Ok(Command::Purge(purge)) = parse(&["purge", "--all"]) else { panic!() };
+        assert_eq!(purge.admin, "http://127.0.0.1:8081/");
+        assert_eq!((&*purge.wait, purge.timeout, purge.soft), ("all", Duration::from_secs(5), false));
     }
 
     #[test]
@@ -323,6 +428,15 @@ mod tests {
             (&["explain", "GET", "example.com/x"], "http://"),
             (&["explain", "GET", "/", "--token", "x"], "--admin"),
             (&["demo-api", "--listen", "here"], "invalid socket address"),
+            (&["purge"], "--tag <TAG>"),
+            (&["purge", "--soft", "--wait", "all"], "--tag <TAG>"),
+            (&["purge", "user:5"], "unexpected argument"),
+            (&["purge", "--tag", ""], "it is empty"),
+            (&["purge", "--path", "users/5"], "begins with /"),
+            (&["purge", "--path", "http://h/users/5"], "its path alone"),
+            (&["purge", "--all", "--wait", "none"], "possible values: self, log, all"),
+            (&["purge", "--all", "--timeout", "5"], "such as 5s"),
+            (&["purge", "--all", "--timeout", "2m"], "at most 60s"),
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line:?}");

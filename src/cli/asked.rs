@@ -1,9 +1,14 @@
-//! The request that `explain` is asked about: reads its method, URL and headers as a client would write them.
+//! The request that `explain` is asked about: reads its method, URL and headers as a client would write them. And what `purge` is
+//! told to forget.
 //!
-//! What is refused in here can't be sent over HTTP at all; everything else, odd paths included, is explained.
+//! What is refused of a request can't be sent over HTTP at all; everything else, odd paths included, is explained.
+
+use std::time::Duration;
 
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, Method, Uri};
+
+use crate::hooks::TIMEOUT_MAX;
 
 /// What a URL says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +81,38 @@ pub(super) fn bearer(token: &str) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+pub(super) fn path(text: &str) -> Result<String, String> {
+    if text.contains("://") && !text.starts_with('/') {
+        Err("write its path alone, such as /users/5: it is forgotten for whatever host it was asked of"
+            .to_owned())
+    } else if !text.starts_with('/') {
+        Err("a path begins with /".to_owned())
+    } else if text.contains('#') {
+        Err("a fragment (#…) is never sent to a server".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+pub(super) fn prefix(text: &str) -> Result<String, String> {
+    if text.contains('?') {
+        return Err("a prefix is of paths alone, without a query (?…)".to_owned());
+    }
+    path(text)
+}
+
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(timeout) if timeout <= TIMEOUT_MAX => Ok(timeout),
+        Ok(_) => Err("expected at most 60s".to_owned()),
+        Err(_) => Err("expected a duration such as 5s or 250ms".to_owned()),
+    }
+}
+
 fn has_scheme(uri: &Uri) -> bool {
     uri.scheme() == Some(&Scheme::HTTP) || uri.scheme() == Some(&Scheme::HTTPS)
 }
@@ -135,6 +172,19 @@ mod tests {
         assert_eq!(method("post").unwrap(), Method::POST);
         assert_eq!(method("Purge").unwrap().as_str(), "Purge");
         assert!(method("G T").is_err());
+    }
+
+    #[test]
+    fn what_no_server_has_cannot_be_purged() {
+        for (text, is_path, is_prefix) in [
+            ("/a", true, true),
+            ("/a?b", true, false),
+            ("/a#b", false, false),
+            ("a", false, false),
+            ("http://h/a", false, false),
+        ] {
+            assert_eq!((path(text).is_ok(), prefix(text).is_ok()), (is_path, is_prefix), "{text}");
+        }
     }
 
     #[test]

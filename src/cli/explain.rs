@@ -2,14 +2,17 @@
 //!
 //! Invariant: a credential goes into the key's digest and, if an instance is asked, over the wire to it; it is never printed.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::arguments::Explain;
-use super::asked::{self, Target};
+use super::asked::Target;
 use super::check::load_without_upstream;
 use super::failure::Failure;
 use super::instance;
 use super::outlet::say;
+use super::token::token;
 use crate::config::Sources;
 use crate::proxy::identity::Identity;
 use crate::proxy::inspect::inspect;
@@ -17,23 +20,17 @@ use crate::proxy::own_address::{host_in_key, reached_at};
 use crate::proxy::plan::{Content, Wanted};
 use crate::proxy::route::Routes;
 
-/// Where the token of the admin listener may stand.
-const TOKEN_VARIABLE: &str = "LARDER_ADMIN_TOKEN";
-
 pub(super) fn explain(explain: &Explain) -> Result<(), Failure> {
     match &explain.admin {
         Some(admin) => {
-            let token = match &explain.token {
-                Some(token) => Some(token.clone()),
-                None => token_of_the_environment()?,
-            };
             let question = instance::Question {
                 path: entry_path(&explain.method, &explain.target),
-                token,
+                token: token(explain.token.as_ref())?,
                 headers: headers(explain),
                 body: explain.data.clone().unwrap_or_default().into(),
+                thinks_for: Duration::ZERO,
             };
-            say(&instance::ask(admin, &question)?)
+            say(&instance::readable(&instance::ask(admin, &question)?))
         }
         None => explain_by_configuration(explain),
     }
@@ -67,7 +64,7 @@ fn explain_by_configuration(explain: &Explain) -> Result<(), Failure> {
         body: explain.data.as_ref().map_or(Content::None, |data| Content::Read(data.as_bytes())),
         upgrade: headers.contains_key(header::UPGRADE),
     };
-    say(&inspect(&wanted, &routes, &identity).to_string())
+    say(&inspect(&wanted, &routes, &identity, false).to_string())
 }
 
 /// As it stands in the key: lower case, without the scheme's own port.
@@ -88,16 +85,9 @@ fn entry_path(method: &Method, target: &Target) -> String {
     format!("/entry?method={}&url={}", encode(method.as_str()), encode(&target.to_string()))
 }
 
-fn token_of_the_environment() -> Result<Option<HeaderValue>, Failure> {
-    match std::env::var(TOKEN_VARIABLE) {
-        Ok(token) if !token.is_empty() => asked::bearer(&token).map(Some).map_err(Failure::Token),
-        Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(error) => Err(Failure::Token(error.to_string())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::asked;
     use super::*;
 
     #[test]

@@ -4,6 +4,8 @@
 
 use std::io;
 
+use http::StatusCode;
+
 use super::instance::InstanceError;
 use crate::demo::DemoError;
 use crate::{app, config};
@@ -46,7 +48,13 @@ impl Failure {
             Self::NotAvailable(_)
             | Self::Mistakes(_)
             | Self::Token(_)
-            | Self::Demo(DemoError::Mistakes(_)) => 2,
+            | Self::Demo(DemoError::Mistakes(_))
+            // What the instance can't make sense of is wrong here.
+            | Self::Instance(InstanceError::Refused(
+                _,
+                StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE,
+                _,
+            )) => 2,
             Self::Start(_) | Self::Demo(_) | Self::Instance(_) | Self::System { .. } => 1,
         }
     }
@@ -55,5 +63,24 @@ impl Failure {
     pub(super) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |error| Self::System { what, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_instance_cannot_make_sense_of_was_wrongly_typed() {
+        let refused = |status| Failure::Instance(InstanceError::Refused("a".into(), status, "b".into()));
+        for (status, expected) in [
+            (StatusCode::BAD_REQUEST, 2),
+            (StatusCode::PAYLOAD_TOO_LARGE, 2),
+            (StatusCode::GATEWAY_TIMEOUT, 1),
+            (StatusCode::SERVICE_UNAVAILABLE, 1),
+            (StatusCode::FORBIDDEN, 1),
+        ] {
+            assert_eq!(refused(status).exit_code(), expected, "{status}");
+        }
     }
 }

@@ -22,8 +22,10 @@ pub(super) struct Question {
     pub(super) token: Option<HeaderValue>,
     /// What the request that is asked about bears.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Its body; empty for none.
+    /// Its body, or what else is sent; empty for none.
     pub(super) body: Bytes,
+    /// How long the instance may take with it, once it has it.
+    pub(super) thinks_for: Duration,
 }
 
 /// Why there is no answer.
@@ -33,8 +35,8 @@ pub enum InstanceError {
     #[error("no Larder answers at {0}: {1}")]
     Unreachable(String, std::io::Error),
     /// Somebody there, but not in time.
-    #[error("{0} gave no answer within {ANSWER_TIMEOUT:?}")]
-    Silent(String),
+    #[error("{0} gave no answer within {1:?}")]
+    Silent(String, Duration),
     /// Not HTTP, broken off, or endless.
     #[error("{0} gave an answer that can't be read: {1}")]
     Unreadable(String, Box<dyn std::error::Error + Send + Sync>),
@@ -48,24 +50,25 @@ pub enum InstanceError {
 
 /// Each field of the request that is asked about travels in one of these, so that none is taken for the question's own.
 const FIELD: &str = "x-larder-header";
-/// From the first packet to the last.
+/// From the first packet to the last, but for what the instance takes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer has a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The answer, as text.
-pub(super) fn ask(admin: &Uri, question: &Question) -> Result<String, InstanceError> {
+/// The body of its answer.
+pub(super) fn ask(admin: &Uri, question: &Question) -> Result<Bytes, InstanceError> {
     let place = admin.authority().map(ToString::to_string).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| InstanceError::Unreachable(place.clone(), error))?;
+    let patience = ANSWER_TIMEOUT + question.thinks_for;
     runtime.block_on(async {
-        let (status, body) = timeout(ANSWER_TIMEOUT, exchange(admin, &place, question))
+        let (status, body) = timeout(patience, exchange(admin, &place, question))
             .await
-            .map_err(|_| InstanceError::Silent(place.clone()))??;
+            .map_err(|_| InstanceError::Silent(place.clone(), patience))??;
         match status {
-            StatusCode::OK => Ok(readable(&body)),
+            StatusCode::OK => Ok(body),
             StatusCode::UNAUTHORIZED => Err(InstanceError::Unauthorized(place)),
             other => Err(InstanceError::Refused(place, other, reason(&body))),
         }
@@ -113,15 +116,21 @@ fn request(place: &str, question: &Question) -> Result<Request<Full<Bytes>>, htt
 fn reason(body: &[u8]) -> String {
     let problem = serde_json::from_slice::<Value>(body).unwrap_or_default();
     match problem["detail"].as_str() {
-        Some(detail) => detail.to_owned(),
+        Some(detail) => harmless(detail),
         None => readable(body).trim_end().replace('\n', ", "),
     }
 }
 
+/// Without what could steer a terminal: the instance may be of another version, or none at all, and repeats what others wrote.
+pub(super) fn harmless(text: &str) -> String {
+    let steers = |letter: char| letter.is_control() && letter != '\n';
+    text.chars().map(|letter| if steers(letter) { char::REPLACEMENT_CHARACTER } else { letter }).collect()
+}
+
 /// JSON as indented `name: value` lines; anything else as it came.
-fn readable(body: &[u8]) -> String {
+pub(super) fn readable(body: &[u8]) -> String {
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        return String::from_utf8_lossy(body).into_owned();
+        return harmless(&String::from_utf8_lossy(body));
     };
     let mut text = String::new();
     write_value(&mut text, &value, 0);
@@ -132,7 +141,7 @@ fn write_value(text: &mut String, value: &Value, depth: usize) {
     // Writing to a String can't fail.
     let _ = match value {
         Value::Object(fields) => fields.iter().try_for_each(|(name, value)| {
-            write!(text, "{:indent$}{}:", "", name.replace('_', " "), indent = depth * 2)?;
+            write!(text, "{:indent$}{}:", "", harmless(name).replace('_', " "), indent = depth * 2)?;
             write_after_name(text, value, depth);
             Ok(())
         }),
@@ -170,7 +179,7 @@ fn write_after_name(text: &mut String, value: &Value, depth: usize) {
 
 fn word(scalar: &Value) -> String {
     match scalar {
-        Value::String(text) => text.clone(),
+        Value::String(text) => harmless(text),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Null => "none".to_owned(),
@@ -211,13 +220,14 @@ mod tests {
             token: Some(asked::bearer("t").unwrap()),
             headers: vec![asked::header("Cookie: a=b").unwrap(), asked::header("accept:*/*").unwrap()],
             body: Bytes::new(),
+            thinks_for: Duration::ZERO,
         }
     }
 
     #[test]
     fn the_question_bears_the_callers_headers_apart_from_its_own() {
         let (uri, asked) = instance("HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"held\":true}");
-        assert_eq!(ask(&uri, &question()).unwrap(), "held: yes\n");
+        assert_eq!(readable(&ask(&uri, &question()).unwrap()), "held: yes\n");
         let asked = asked.join().unwrap();
         assert!(asked.starts_with("GET /entry?method=GET&url=%2Fa HTTP/1.1\r\n"), "{asked}");
         for line in
@@ -275,5 +285,18 @@ mod tests {
             "age: 3\nentry:\n  fresh for: 4m\n  tags: a, b\n  vary: none\nlist:\n  -\n    x: 1\n  -\n    y: none\nstored: no\n"
         );
         assert_eq!(readable(b"plain"), "plain");
+    }
+
+    #[test]
+    fn nothing_that_the_instance_says_steers_the_terminal() {
+        for body in [
+            &br#"{"held":{"tags":["name:x\u001b[31mRED"],"a\u001b[2J":"\u009b31m"}}"#[..],
+            b"\x1b[2J plain \x07",
+            b"\"\\u001b]0;title\\u0007\"",
+        ] {
+            let text = readable(body);
+            assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
+        }
+        assert_eq!(reason(br#"{"detail":"a\u001b[31m"}"#), "a\u{fffd}[31m");
     }
 }

@@ -11,7 +11,9 @@ mod failure;
 mod instance;
 mod outlet;
 mod perform;
+mod purge;
 mod serve;
+mod token;
 
 pub use arguments::Arguments;
 pub use failure::Failure;

@@ -2,7 +2,7 @@
 
 use super::arguments::{Arguments, Command};
 use super::failure::Failure;
-use super::{check, explain, serve};
+use super::{check, explain, purge, serve};
 
 /// Does what was asked; for `run` and the demos that is until they are told to stop.
 pub fn perform(arguments: Arguments) -> Result<(), Failure> {
@@ -13,7 +13,7 @@ pub fn perform(arguments: Arguments) -> Result<(), Failure> {
         Command::Check(check) => check::check(check),
         Command::Schema => check::schema(),
         Command::Explain(explain) => explain::explain(&explain),
-        Command::Purge(_) => Err(Failure::NotAvailable("\"larder purge\"")),
+        Command::Purge(purge) => purge::purge(&purge),
         Command::Top(_) => Err(Failure::NotAvailable("\"larder top\"")),
     }
 }

@@ -1,8 +1,9 @@
 //! Bounds that numbers and times have to keep.
 
 use super::path::KeyPath;
-use super::words::Period;
+use super::words::{Period, Size};
 use super::written::Written;
+use std::time::Duration;
 
 pub(super) fn within(
     number: u32,
@@ -13,6 +14,32 @@ pub(super) fn within(
     if !range.contains(&number) {
         let message = format!("has to be from {} to {}, found {number}", range.start(), range.end());
         written.wrong(path, &message);
+    }
+}
+
+pub(super) fn between(
+    period: Period,
+    range: &std::ops::RangeInclusive<Duration>,
+    path: &KeyPath,
+    written: &mut Written,
+) {
+    if !range.contains(&period.0) {
+        let (shortest, longest) = (Period(*range.start()), Period(*range.end()));
+        let found = written.shown(&period.to_string(), path);
+        written.wrong(path, &format!("has to be from {shortest} to {longest}, found {found}"));
+    }
+}
+
+pub(super) fn sized(
+    size: Size,
+    range: &std::ops::RangeInclusive<u64>,
+    path: &KeyPath,
+    written: &mut Written,
+) {
+    if !range.contains(&size.0) {
+        let (least, most) = (Size(*range.start()), Size(*range.end()));
+        let found = written.shown(&size.to_string(), path);
+        written.wrong(path, &format!("has to be from {least} to {most}, found {found}"));
     }
 }
 

@@ -1,17 +1,19 @@
 //! `File` → `Settings`: what was written, as what it means, or all the reasons why it means nothing.
 //!
 //! Each function takes a table and gives the part of `Settings` that it stands for; none: a mistake was noted. What
-//! concerns routes is in `check_routes`, the shared tier in `check_redis`, files of certificates in `certificates`, what is only worth a warning in `warnings`.
+//! concerns routes is in `check_routes`, hooks in `check_hooks`, the shared tier in `check_redis`, files of certificates in
+//! `certificates`, what is only worth a warning in `warnings`.
 
 use super::bounds::{above_zero, count, within};
 use super::certificates::certificates;
 use super::document::Point;
 use super::file::{File, Identity, Memory, Server, Upstream};
+use super::hidden::Hidden;
 use super::path::KeyPath;
 use super::settings::Settings;
-use super::words::{Hidden, HostField};
+use super::words::HostField;
 use super::written::Written;
-use super::{check_redis, check_routes};
+use super::{check_hooks, check_invalidation, check_redis, check_routes};
 use crate::proxy::identity::{self, CredentialSource};
 use crate::secret::Secret;
 use crate::{server, store, upstream};
@@ -34,7 +36,9 @@ pub(super) fn check(file: &File, written: &mut Written) -> Option<Settings> {
     let identity = identity(&file.identity, written);
     let memory = memory(&file.memory, written);
     let redis = check_redis::check(&file.redis, written);
-    let routes = check_routes::check(file, written);
+    let invalidation = check_invalidation::check(&file.invalidation, written);
+    let routes = check_routes::check(file, &identity, written);
+    let hooks = check_hooks::check(file, written);
     if written.has_mistakes() {
         return None;
     }
@@ -48,6 +52,8 @@ pub(super) fn check(file: &File, written: &mut Written) -> Option<Settings> {
         identity,
         memory,
         redis,
+        invalidation,
+        hooks,
         routes,
         unrouted,
     })
@@ -92,6 +98,7 @@ fn server(server: &Server, written: &mut Written) -> Option<server::Settings> {
         workers: count(server.workers),
         max_connections: count(server.max_connections),
         limits: server::Limits {
+            streams_max: server::STREAMS_MAX,
             header_timeout: server.header_timeout.0,
             idle_timeout: server.idle_timeout.0,
             body_timeout: server.body_timeout.0,

@@ -3,11 +3,12 @@
 //! URLs, passwords and keys are never quoted: each may be a secret. What is switched off is checked all the same, so that
 //! switching it on again brings no surprise.
 
-use super::bounds::{above_zero, within};
+use super::bounds::{above_zero, between, within};
 use super::certificates::{certificates, pem};
 use super::file::Redis;
+use super::hidden::Hidden;
 use super::path::KeyPath;
-use super::words::{self, Compression, Hidden, Period, RedisMode, Size};
+use super::words::{self, Compression, RedisMode, Size};
 use super::written::Written;
 use crate::object::seal::{Cipher, EncryptionKey};
 use crate::secret::Secret;
@@ -72,6 +73,7 @@ pub(super) fn check(redis: &Redis, written: &mut Written) -> Option<Settings> {
             open: redis.breaker.open.0,
         },
         lease: given(redis.lease.0, shortest_lease(redis), written.has(&at("lease"))),
+        trust_failover: redis.trust_failover,
     })
 }
 
@@ -218,11 +220,9 @@ fn times_and_sizes(redis: &Redis, written: &mut Written) {
         let other = written.shown(&redis.max_object.to_string(), &object);
         written.wrong(&queued, &format!("max_queued, {one}, is below max_object, {other}"));
     }
-    if !LEASE.contains(&redis.lease.0) {
-        let (shortest, longest) = (Period(*LEASE.start()), Period(*LEASE.end()));
-        let found = written.shown(&redis.lease.to_string(), &lease);
-        written.wrong(&lease, &format!("has to be from {shortest} to {longest}, found {found}"));
-    } else if redis.lease.0 < shortest_lease(redis)
+    between(redis.lease, &LEASE, &lease, written);
+    if LEASE.contains(&redis.lease.0)
+        && redis.lease.0 < shortest_lease(redis)
         && written.has(&lease)
         && !written.is_spoiled(&at("command_timeout"))
     {

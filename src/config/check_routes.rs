@@ -1,29 +1,36 @@
 //! `[defaults]` and `[[route]]` → the routes, in the order of the file, and the one for what none of them matches.
 
+use super::bounds::{self, between};
+use super::check_names::{name, place_in_brackets, same_names};
 use super::document::Point;
-use super::file::{Defaults, File, Key, Route as RouteAsWritten};
-use super::mistakes::Place;
+use super::file::{Defaults, File, Invalidation, Key, Route as RouteAsWritten};
 use super::path::KeyPath;
+use super::templates::{of_request, templates};
 use super::words::{self, Body, Percent, Period};
 use super::written::Written;
+use crate::proxy::identity;
 use crate::proxy::route::{
-    BodyPart, Coalesce, KeyParts, Mode, Pattern, Route, Routes, Scope, Tiers, UNROUTED,
+    BodyPart, Coalesce, KeyParts, Mode, Pattern, Route, Routes, Scope, Tiers, UNROUTED, WhenCutOff,
 };
 use crate::semantics::Policy;
 use http::{HeaderName, Method};
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// A name becomes a label in metrics and part of a path of the admin listener.
-const NAME_LETTERS_MAX: usize = 64;
+/// Longer than any replica lags that is worth reading from.
+pub(super) const SETTLE_MAX: Duration = Duration::from_secs(60);
 
 /// All routes and the unrouted one; none: a mistake was noted.
-pub(super) fn check(file: &File, written: &mut Written) -> Option<(Vec<Route>, Route)> {
-    same_names(&file.route, written);
+pub(super) fn check(
+    file: &File,
+    identity: &identity::Settings,
+    written: &mut Written,
+) -> Option<(Vec<Route>, Route)> {
+    same_names("route", file.route.iter().map(|route| route.name.as_deref()), written);
     let mut routes = Vec::new();
     for (index, route) in file.route.iter().enumerate() {
         let path = KeyPath::of("route").item(index);
-        if let Some(checked) = check_route(route, &file.defaults, &path, written) {
+        if let Some(checked) = check_route(route, file, identity, &path, written) {
             routes.push((path, checked));
         }
     }
@@ -35,17 +42,26 @@ pub(super) fn check(file: &File, written: &mut Written) -> Option<(Vec<Route>, R
 
 fn check_route(
     route: &RouteAsWritten,
-    defaults: &Defaults,
+    file: &File,
+    identity: &identity::Settings,
     path: &KeyPath,
     written: &mut Written,
 ) -> Option<Route> {
-    let name = name(route.name.as_deref(), path, written);
+    let defaults = &file.defaults;
+    let name = route_name(route.name.as_deref(), path, written);
     let pattern = pattern(route.r#match.as_deref(), path, written);
     let key_path = path.join("key");
     // A word there that is not understood has had its mistake.
     let by_body = route.key.body != Body::Ignored || written.is_spoiled(&key_path.join("body"));
     let methods = methods(&route.methods, by_body, &path.join("methods"), written);
     let key = key_parts(&route.key, &key_path, written);
+    let mut named = |key: &str, list: &Option<Vec<String>>| {
+        let list = list.as_deref().unwrap_or_default();
+        templates(list, &path.join(key), written, |template| of_request(template, pattern.as_ref(), identity))
+    };
+    let (tags, invalidates) = (named("tags", &route.tags), named("invalidates", &route.invalidates));
+    too_many_tags(tags.len(), &file.invalidation, &path.join("tags"), written);
+    between(route.settle, &(Duration::ZERO..=SETTLE_MAX), &path.join("settle"), written);
     Some(Route {
         name: name?.into(),
         pattern: pattern?,
@@ -78,6 +94,14 @@ fn check_route(
             words::Coalesce::Instance => Coalesce::Instance,
             words::Coalesce::Cluster => Coalesce::Cluster,
         },
+        tags,
+        invalidates,
+        when_cut_off: match route.when_cut_off {
+            words::WhenCutOff::Serve => WhenCutOff::Serve,
+            words::WhenCutOff::Bypass => WhenCutOff::Bypass,
+        },
+        settle: route.settle.0,
+        write_through: route.write_through,
     })
 }
 
@@ -109,44 +133,32 @@ fn unrouted(defaults: &Defaults) -> Option<Route> {
         key: KeyParts::default(),
         tier: Tiers::default(),
         coalesce: Coalesce::default(),
+        tags: Vec::new(),
+        invalidates: Vec::new(),
+        when_cut_off: WhenCutOff::default(),
+        settle: Duration::ZERO,
+        write_through: false,
     })
 }
 
-fn name(name: Option<&str>, path: &KeyPath, written: &mut Written) -> Option<String> {
-    let key = path.join("name");
-    let Some(name) = name else {
-        let message = format!("{} has no name", written.name(path));
-        written.note(&key, Point::Value, message);
+fn route_name(text: Option<&str>, path: &KeyPath, written: &mut Written) -> Option<String> {
+    let name = name("route", text, path, written)?;
+    if name == UNROUTED {
+        let wrong = format!(
+            "name of a route: \"{UNROUTED}\" is what requests are counted under that no route matches; take another name"
+        );
+        written.note(&path.join("name"), Point::Value, wrong);
         return None;
-    };
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
-    let found = written.shown(name, &key);
-    let wrong = if name == UNROUTED {
-        format!("\"{UNROUTED}\" is what requests are counted under that no route matches; take another name")
-    } else if name.is_empty() || name.len() > NAME_LETTERS_MAX || !name.chars().all(plain) {
-        format!("expected 1 to {NAME_LETTERS_MAX} letters, digits, \"_\", \".\" or \"-\", found {found}")
-    } else {
-        return Some(name.to_owned());
-    };
-    written.note(&key, Point::Value, format!("name of a route: {wrong}"));
-    None
+    }
+    Some(name)
 }
 
-/// Tags, metrics and the admin listener know a route by its name.
-fn same_names(routes: &[RouteAsWritten], written: &mut Written) {
-    let mut names = BTreeMap::new();
-    for (index, route) in routes.iter().enumerate() {
-        let Some(name) = &route.name else {
-            continue;
-        };
-        let key = KeyPath::of("route").item(index).join("name");
-        if let Some(first) = names.get(name) {
-            let (found, there) = (written.shown(name, &key), place_in_brackets(first, written));
-            let message = format!("name of a route: {found} is taken already{there}");
-            written.note(&key, Point::Value, message);
-        } else {
-            names.insert(name, key);
-        }
+fn too_many_tags(count: usize, bounds: &Invalidation, path: &KeyPath, written: &mut Written) {
+    let most = bounds.max_entry_tags;
+    if count > bounds::count(most) && !written.is_spoiled(&KeyPath::of("invalidation.max_entry_tags")) {
+        let message =
+            format!("are {count}, more than an answer may have (invalidation.max_entry_tags, {most})");
+        written.wrong(path, &message);
     }
 }
 
@@ -191,14 +203,6 @@ fn conflicts(routes: &[(KeyPath, Route)], unrouted: &Route, written: &mut Writte
             place_in_brackets(&first_match, written),
         );
         written.wrong(&second_match, &message);
-    }
-}
-
-/// ` (larder.toml:3:8)`
-fn place_in_brackets(path: &KeyPath, written: &Written) -> String {
-    match written.place(path, Point::Value) {
-        Place::Nowhere => String::new(),
-        place => format!(" ({place})"),
     }
 }
 

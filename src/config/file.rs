@@ -4,12 +4,13 @@
 //! be left out of the file. Nothing here is checked beyond its type: that is `check`'s part. Keys of parts that are
 //! not built are missing here on purpose and listed in `unavailable`.
 
-use super::words::{
-    Body, Cipher, Coalesce, Compression, Hidden, HiddenList, HostField, Mode, Percent, Period, RedisMode,
-    Scope, Size, Tier,
-};
+use super::hidden::{Hidden, HiddenList};
+use super::words::{Cipher, Compression, HostField, Percent, Period, RedisMode, Size};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub(super) use super::file_changes::{Hook, Invalidation};
+pub(super) use super::file_routes::{Key, Route};
 
 /// The configuration of Larder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +30,10 @@ pub(super) struct File {
     pub defaults: Defaults,
     /// What holds for which paths; the most specific pattern wins.
     pub route: Vec<Route>,
+    /// How much may be declared invalid, and is remembered of it.
+    pub invalidation: Invalidation,
+    /// Messages in which the backend, or whoever it trusts, says what has changed.
+    pub hook: Vec<Hook>,
 }
 
 /// `[server]`
@@ -37,7 +42,7 @@ pub(super) struct File {
 pub(super) struct Server {
     /// Where clients connect.
     pub listen: String,
-    /// Where metrics and health are; "off" to have none.
+    /// Where metrics, health and the ways to invalidate are; "off" to have none.
     pub admin: String,
     /// The bearer token of the admin listener; required unless that listens on loopback.
     pub admin_token: Option<Hidden>,
@@ -156,6 +161,8 @@ pub(super) struct Redis {
     pub lease: Period,
     /// Which bodies are compressed.
     pub compress: Compress,
+    /// Whether what is kept outlives another Redis process that takes over, which is right only where that one can have missed nothing (synchronous replication).
+    pub trust_failover: bool,
     /// When Redis is left alone for a while.
     pub breaker: RedisBreaker,
 }
@@ -198,60 +205,6 @@ pub(super) struct Defaults {
     pub stale_while_revalidate: Period,
     /// How long past its end an answer is given where the upstream fails, where it said nothing of that.
     pub stale_if_error: Period,
-}
-
-/// `[[route]]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Route {
-    /// What people, logs and metrics call it; required.
-    pub name: Option<String>,
-    /// Which paths, where {x} is one segment and {*rest} the tail; required.
-    pub r#match: Option<String>,
-    /// The methods that may be answered from the cache.
-    pub methods: Vec<String>,
-    /// Whether answers are cached ("cache") or every request is passed on ("pass").
-    pub mode: Mode,
-    /// How long an answer is fresh where the upstream says nothing; left out, what [defaults] says.
-    pub ttl: Option<Period>,
-    /// How long a 404, 410 or the like is fresh where the upstream says nothing; left out, what [defaults] says.
-    pub negative_ttl: Option<Period>,
-    /// By how much those lifetimes may be shortened; left out, what [defaults] says.
-    pub jitter: Option<Percent>,
-    /// How much of the time since its Last-Modified an answer is taken to be fresh where nobody says how long; left out, what [defaults] says.
-    pub heuristic: Option<Percent>,
-    /// How long past its end an answer is given while it is fetched anew, where the upstream says nothing of that; left out, what [defaults] says.
-    pub stale_while_revalidate: Option<Period>,
-    /// How long past its end an answer is given where the upstream fails, where it said nothing of that; left out, what [defaults] says.
-    pub stale_if_error: Option<Period>,
-    /// Whether the route's ttl holds whatever the upstream says.
-    pub r#override: bool,
-    /// Who shares an answer: "auto" gives each credential its own, "identity" also passes requests without one, "shared" ignores credentials.
-    pub scope: Scope,
-    /// What tells one request from another, beside method, host and path.
-    pub key: Key,
-    /// Where answers are kept: in memory and in Redis ("both") or in memory only ("memory").
-    pub tier: Tier,
-    /// Who shares one fetch from the upstream: nobody ("off"), all who ask this instance ("instance"), or all who ask any instance of this Redis ("cluster").
-    pub coalesce: Coalesce,
-}
-
-/// `key` of a route
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Key {
-    /// The only query parameters that count; left out, all of them.
-    pub query: Option<Vec<String>>,
-    /// Query parameters that do not count; a * at the end stands for any ending.
-    pub ignore_query: Vec<String>,
-    /// Request headers that count.
-    pub headers: Vec<String>,
-    /// Cookies that count.
-    pub cookies: Vec<String>,
-    /// What of a request's body counts: nothing, and a request with one is passed on ("none"), every byte ("raw"), or what it means as JSON ("json").
-    pub body: Body,
-    /// Bytes of a body that counts; a request with a longer one is passed on.
-    pub max_body: Size,
 }
 
 impl Default for Server {
@@ -333,6 +286,7 @@ impl Default for Redis {
             cipher: Cipher::Aes256Gcm,
             lease: Period::secs(3),
             compress: Compress::default(),
+            trust_failover: false,
             breaker: RedisBreaker::default(),
         }
     }
@@ -359,41 +313,6 @@ impl Default for Defaults {
             heuristic: Percent(0.1),
             stale_while_revalidate: Period::ZERO,
             stale_if_error: Period::ZERO,
-        }
-    }
-}
-
-impl Default for Route {
-    fn default() -> Self {
-        Self {
-            name: None,
-            r#match: None,
-            methods: ["GET", "HEAD"].map(String::from).into(),
-            mode: Mode::Cache,
-            ttl: None,
-            negative_ttl: None,
-            jitter: None,
-            heuristic: None,
-            stale_while_revalidate: None,
-            stale_if_error: None,
-            r#override: false,
-            scope: Scope::Auto,
-            key: Key::default(),
-            tier: Tier::Both,
-            coalesce: Coalesce::Cluster,
-        }
-    }
-}
-
-impl Default for Key {
-    fn default() -> Self {
-        Self {
-            query: None,
-            ignore_query: Vec::new(),
-            headers: Vec::new(),
-            cookies: Vec::new(),
-            body: Body::Ignored,
-            max_body: Size(64_000),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A variable is a key only if it has `__` after its section (`LARDER_REDIS__ENABLED`): others that begin with `LARDER_` are
 //! secrets for `env:`, or what Kubernetes sets for a service called larder. A value's type is that of its key, so a
-//! token of digits stays a text. Routes are written in the file only.
+//! token of digits stays a text. Routes and hooks are written in the file only.
 
 use super::mistakes::{Mistake, Place, meant};
 use super::path::KeyPath;
@@ -90,12 +90,12 @@ pub(super) fn from_flags(flags: &[(String, String)], keys: &Keys, mistakes: &mut
 
 /// What the key takes, or why it can't be given here.
 fn understood(path: &KeyPath, keys: &Keys, spelled: impl Fn(&KeyPath) -> String) -> Result<Kind, String> {
-    let in_routes = path.parts().first().is_some_and(|first| first == "route");
+    let table = path.parts().first().map_or("", String::as_str);
     match keys.kind(path) {
         _ if unavailable::is_key(&path.without_indices()) => {
             Err(format!("\"{}\" is not available yet", path.dotted()))
         }
-        _ if in_routes => Err("routes are written in the file".into()),
+        _ if matches!(table, "route" | "hook") => Err(format!("{table}s are written in the file")),
         Some(Kind::Table | Kind::Tables) => Err("is a table, name one of its keys".into()),
         Some(kind) => Ok(kind),
         None => {

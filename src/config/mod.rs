@@ -12,11 +12,17 @@
 mod bounds;
 mod certificates;
 mod check;
+mod check_hooks;
+mod check_invalidation;
+mod check_names;
 mod check_redis;
 mod check_routes;
 mod document;
 mod file;
+mod file_changes;
+mod file_routes;
 mod given;
+mod hidden;
 mod load;
 mod mistakes;
 mod path;
@@ -25,8 +31,10 @@ mod references;
 mod report;
 mod schema;
 mod settings;
+mod templates;
 mod unavailable;
 mod warnings;
+mod warnings_of_changes;
 mod words;
 mod written;
 

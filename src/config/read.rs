@@ -71,6 +71,7 @@ fn in_words(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a sequence" => "a list such as [\"a\", \"b\"]",
         "a string" => "text in quotes",
+        "a map" => A_TABLE,
         other if other.starts_with("struct ") => A_TABLE,
         other => other,
     }

@@ -1,14 +1,16 @@
 //! What is shown of a configuration: the table that `larder check` prints, and the JSON of `GET /config`.
 
 use super::file::File;
+use super::hidden::SET;
 use super::path::KeyPath;
 use super::settings::Settings;
-use super::words::{Period, SET};
+use super::words::Period;
+use crate::naming::Template;
 use crate::proxy::route::{BodyPart, KeyParts, Mode, Route, Scope};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const HEADINGS: [&str; 7] = ["route", "match", "methods", "mode", "ttl", "scope", "key"];
+const HEADINGS: [&str; 8] = ["route", "match", "methods", "mode", "ttl", "scope", "key", "tags"];
 
 /// The routes in order of precedence, then what holds for the rest.
 pub(super) fn table(settings: &Settings) -> String {
@@ -43,6 +45,11 @@ pub(super) fn blanked(file: &File, hidden: &BTreeSet<KeyPath>) -> Value {
         route.heuristic.get_or_insert(file.defaults.heuristic);
         route.stale_while_revalidate.get_or_insert(file.defaults.stale_while_revalidate);
         route.stale_if_error.get_or_insert(file.defaults.stale_if_error);
+        route.tags.get_or_insert_default();
+        route.invalidates.get_or_insert_default();
+    }
+    for hook in &mut file.hook {
+        hook.tags.get_or_insert_default();
     }
     // Maps with text for keys, and words: nothing that JSON could not hold.
     let mut shown = serde_json::to_value(&file).unwrap_or_default();
@@ -71,6 +78,7 @@ fn row(route: &Route, pattern: String) -> [String; HEADINGS.len()] {
                 "-".into(),
                 "-".into(),
                 "-".into(),
+                "-".into(),
             ];
         }
     };
@@ -93,7 +101,15 @@ fn row(route: &Route, pattern: String) -> [String; HEADINGS.len()] {
         format!("{ttl}{over}"),
         scope.into(),
         key(&route.key),
+        tags(&route.tags),
     ]
+}
+
+fn tags(tags: &[Template]) -> String {
+    if tags.is_empty() {
+        return "-".to_owned();
+    }
+    tags.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn key(key: &KeyParts) -> String {

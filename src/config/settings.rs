@@ -2,7 +2,7 @@
 //!
 //! Each module below owns its part. Invariant: none of it holds a value that `check` would refuse, so nobody checks again.
 
-use crate::{proxy, server, shared, store, upstream};
+use crate::{hooks, invalidation, proxy, server, shared, store, upstream};
 
 /// All that a process needs to know, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,10 @@ pub struct Settings {
     pub memory: store::Settings,
     /// The tier that all instances share; none: there is none.
     pub redis: Option<shared::Settings>,
+    /// How much may be declared invalid, and is remembered of it.
+    pub invalidation: invalidation::Settings,
+    /// The messages that declare it, in the order of the file.
+    pub hooks: Vec<hooks::Hook>,
     /// In the order of the file.
     pub routes: Vec<proxy::route::Route>,
     /// For requests that none of those matches.

@@ -12,16 +12,9 @@ const KEYS: &[&str] = &[
     "upstream.breaker",
     "upstream.health",
     "identity.resolve",
-    "redis.trust_failover",
     "route.percent",
-    "route.tags",
-    "route.invalidates",
-    "route.when_cut_off",
-    "route.settle",
-    "route.write_through",
     "route.priority",
     "route.rate_limit",
-    "hook",
 ];
 
 /// Words at keys that exist.

@@ -2,6 +2,7 @@
 
 use super::file::Redis;
 use super::settings::Settings;
+use super::warnings_of_changes;
 use super::words::{Compression, Percent, Period, RedisMode, Size};
 use crate::proxy::route::{BodyPart, Mode, Route, Scope};
 use crate::shared;
@@ -48,6 +49,10 @@ pub(super) fn warnings(settings: &Settings, redis: &Redis) -> Vec<String> {
     }
     for route in &settings.routes {
         of_route(route, settings, &mut found);
+        warnings_of_changes::of_route(route, settings, &mut found);
+    }
+    for hook in &settings.hooks {
+        warnings_of_changes::of_hook(hook, &mut found);
     }
     found
 }

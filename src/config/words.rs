@@ -1,13 +1,10 @@
-//! The words a configuration is written in: `"5m"`, `"64KB"`, `"5%"`, `"auto"`, and secrets.
+//! The words a configuration is written in: `"5m"`, `"64KB"`, `"5%"`, `"auto"`. Secrets are in `hidden`.
 //!
 //! Each reads itself and says what it had expected; `read` turns that into a sentence with a place. Bare numbers are
-//! refused where a unit belongs, since `5` could be seconds, minutes or milliseconds. `Hidden` is a secret: it has no
-//! `Debug` and no serialised form that would show it, and its schema says `writeOnly`, which is how the rest of this
-//! module knows which keys not to quote.
+//! refused where a unit belongs, since `5` could be seconds, minutes or milliseconds.
 
-use crate::secret::Secret;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
@@ -24,17 +21,6 @@ pub(super) struct Size(pub u64);
 /// A share of one: `"5%"` is 0.05.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Percent(pub f64);
-
-/// A secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hidden(pub Secret);
-
-/// Secrets: one text, several with commas between them, or a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HiddenList(pub Vec<Secret>);
-
-/// What stands for a secret wherever the configuration is shown.
-pub(super) const SET: &str = "(set)";
 
 const PERIOD: &str = "a duration such as \"250ms\" or \"5m\"";
 const SIZE: &str = "a size such as \"64KB\" or \"1GB\"";
@@ -194,63 +180,74 @@ macro_rules! word_in_a_string {
 
 word_in_a_string!(Period: "5m", Size: "64KB", Percent: "5%");
 
-impl<'de> Deserialize<'de> for Hidden {
+/// A text, a number or a flag, or a list of such; as texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OneOrMore(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
-    }
-}
-
-impl Serialize for Hidden {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(SET)
-    }
-}
-
-impl JsonSchema for Hidden {
-    fn schema_name() -> Cow<'static, str> {
-        "Secret".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "writeOnly": true, "examples": ["env:NAME", "file:PATH"] })
-    }
-}
-
-impl<'de> Deserialize<'de> for HiddenList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
+        struct Texts {
+            may_be_list: bool,
+        }
         impl<'de> Visitor<'de> for Texts {
-            type Value = HiddenList;
+            type Value = OneOrMore;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes or a list of such")
+                f.write_str("text, a whole number, true or false")?;
+                if self.may_be_list { f.write_str(", or a list of such") } else { Ok(()) }
             }
-            fn visit_str<E: Error>(self, text: &str) -> Result<HiddenList, E> {
-                Ok(HiddenList(text.split(',').map(|text| Secret::new(text.trim().to_owned())).collect()))
+            fn visit_str<E: Error>(self, text: &str) -> Result<OneOrMore, E> {
+                Ok(OneOrMore(vec![text.to_owned()]))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<HiddenList, A::Error> {
-                let mut found = Vec::new();
-                while let Some(text) = items.next_element::<String>()? {
-                    found.push(Secret::new(text));
+            fn visit_i64<E: Error>(self, number: i64) -> Result<OneOrMore, E> {
+                Ok(OneOrMore(vec![number.to_string()]))
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<OneOrMore, E> {
+                Ok(OneOrMore(vec![number.to_string()]))
+            }
+            fn visit_bool<E: Error>(self, flag: bool) -> Result<OneOrMore, E> {
+                Ok(OneOrMore(vec![flag.to_string()]))
+            }
+            // One and a half is 1.5 to one sender and 1.50 to the next.
+            fn visit_f64<E: Error>(self, number: f64) -> Result<OneOrMore, E> {
+                Err(E::invalid_type(
+                    Unexpected::Float(number),
+                    &"the number in quotes, as the sender writes it",
+                ))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMore, A::Error> {
+                if !self.may_be_list {
+                    return Err(A::Error::invalid_type(Unexpected::Seq, &self));
                 }
-                Ok(HiddenList(found))
+                let mut found = Vec::new();
+                while let Some(OneOrMore(item)) = items.next_element_seed(Texts { may_be_list: false })? {
+                    found.extend(item);
+                }
+                Ok(OneOrMore(found))
             }
         }
-        deserializer.deserialize_any(Texts)
+        impl<'de> DeserializeSeed<'de> for Texts {
+            type Value = OneOrMore;
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<OneOrMore, D::Error> {
+                deserializer.deserialize_any(self)
+            }
+        }
+        deserializer.deserialize_any(Texts { may_be_list: true })
     }
 }
 
-impl Serialize for HiddenList {
+impl Serialize for OneOrMore {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(SET)
+        self.0.serialize(serializer)
     }
 }
 
-impl JsonSchema for HiddenList {
+impl JsonSchema for OneOrMore {
     fn schema_name() -> Cow<'static, str> {
-        "Secrets".into()
+        "OneOrMore".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let item = json_schema!({ "type": "string", "writeOnly": true });
-        json_schema!({ "type": ["string", "array"], "items": item, "writeOnly": true })
+        let item = json_schema!({ "type": ["string", "integer", "boolean"] });
+        json_schema!({ "type": ["string", "integer", "boolean", "array"], "items": item })
     }
 }
 
@@ -312,6 +309,9 @@ choice!(/** `tier` */ Tier: Both = "both", Memory = "memory");
 choice!(/** `redis.mode` */ RedisMode: Standalone = "standalone", Cluster = "cluster", Sentinel = "sentinel");
 choice!(/** `redis.cipher` */ Cipher: Aes256Gcm = "aes-256-gcm", ChaCha20Poly1305 = "chacha20-poly1305");
 choice!(/** `redis.compress.algorithm` */ Compression: Zstd = "zstd", Off = "off");
+choice!(/** `when_cut_off` */ WhenCutOff: Serve = "serve", Bypass = "bypass");
+choice!(/** `verify` of a hook */ Verify: Standard = "standard", GitHub = "github", Bearer = "bearer");
+choice!(/** `wait` of a hook */ Wait: Own = "self", Log = "log", All = "all");
 choice!(/** `upstream.host` */ HostField: Client = "client", Upstream = "upstream");
 choice!(/** `key.body` */ Body: Ignored = "none", Raw = "raw", Json = "json");
 
@@ -347,12 +347,5 @@ mod tests {
         for text in ["5", "", "%", "-1%", "101%", "NaN%", "inf%"] {
             assert!(Percent::parse(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_secret_is_shown_by_nothing() {
-        let secret = Hidden(Secret::new("squirrel".into()));
-        assert!(!format!("{secret:?}").contains("squirrel"));
-        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"(set)\"");
     }
 }

@@ -178,10 +178,10 @@ impl Written {
     /// How a person calls the key: `server.listen`, `ttl in route "user"`.
     pub(super) fn name(&self, path: &KeyPath) -> String {
         match path.parts() {
-            [table, index, rest @ ..] if table == "route" && !rest.is_empty() => {
-                format!("{} in {}", rest.join("."), self.route_name(index))
+            [table, index, rest @ ..] if is_list(table) && !rest.is_empty() => {
+                format!("{} in {}", rest.join("."), self.item_name(table, index))
             }
-            [table, index] if table == "route" => self.route_name(index),
+            [table, index] if is_list(table) => self.item_name(table, index),
             _ => path.dotted(),
         }
     }
@@ -214,8 +214,8 @@ impl Written {
     /// `what` is how the key or word is quoted where the path does not say it better.
     pub(super) fn not_available(&self, path: &KeyPath, what: &str) -> String {
         match path.parts() {
-            [table, index, ..] if table == "route" => {
-                format!("in {}: {what} is not available yet", self.route_name(index))
+            [table, index, ..] if is_list(table) => {
+                format!("in {}: {what} is not available yet", self.item_name(table, index))
             }
             _ => format!("\"{}\" is not available yet", path.dotted()),
         }
@@ -225,20 +225,20 @@ impl Written {
     fn in_table(&self, table: &KeyPath) -> String {
         match table.parts() {
             [] => String::new(),
-            [name, index, rest @ ..] if name == "route" && !rest.is_empty() => {
-                format!(" in {} of {}", rest.join("."), self.route_name(index))
+            [name, index, rest @ ..] if is_list(name) && !rest.is_empty() => {
+                format!(" in {} of {}", rest.join("."), self.item_name(name, index))
             }
-            [name, ..] if name == "route" => format!(" in {}", self.name(table)),
+            [name, ..] if is_list(name) => format!(" in {}", self.name(table)),
             _ => format!(" in [{}]", table.dotted()),
         }
     }
 
     /// `route "user"`, or `route 2` while it has no name.
-    fn route_name(&self, index: &str) -> String {
-        let name = KeyPath::of("route").join(index).join("name");
+    fn item_name(&self, table: &str, index: &str) -> String {
+        let name = KeyPath::of(table).join(index).join("name");
         match name.find(&self.root) {
-            Some(Value::String(_, text)) if self.may_show(&name) => format!("route {text:?}"),
-            _ => format!("route {}", index.parse::<usize>().map_or(0, |index| index + 1)),
+            Some(Value::String(_, text)) if self.may_show(&name) => format!("{table} {text:?}"),
+            _ => format!("{table} {}", index.parse::<usize>().map_or(0, |index| index + 1)),
         }
     }
 
@@ -249,6 +249,11 @@ impl Written {
         let name = giver.name.as_ref();
         (name != "the file" && !matches!(value, Value::Dict(..))).then(|| name.to_owned())
     }
+}
+
+/// Whether it is a table of which there may be many, each with its name.
+fn is_list(table: &str) -> bool {
+    matches!(table, "route" | "hook")
 }
 
 fn collect_unknown(value: &Value, path: &KeyPath, keys: &Keys, unknown: &mut Vec<KeyPath>) {

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::wire_head::Envelope;
-use super::{Epoch, Head, Key, Position, Resource, Stamp, Stored};
+use super::{Epoch, Head, Key, Labels, Stamp, Stored, Tag};
 use crate::clock::Timestamp;
 use crate::semantics::VaryOn;
 use crate::semantics::freshness::{Lifetime, Source, Staleness};
@@ -22,12 +22,12 @@ pub(super) fn route() -> Arc<str> {
     "things".into()
 }
 
-pub(super) fn resource() -> Resource {
-    Resource::new("host", b"/things", std::iter::empty())
+pub(super) fn path() -> Arc<[u8]> {
+    Arc::from(&b"/things"[..])
 }
 
 /// An ordinary answer.
-pub(super) fn stored(fields: &[(&'static str, &'static str)], body: &[u8]) -> Stored {
+pub(crate) fn stored(fields: &[(&'static str, &'static str)], body: &[u8]) -> Stored {
     let field = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     let lifetime = Lifetime {
         fresh_until: NOW.plus(Duration::from_secs(60)),
@@ -45,7 +45,7 @@ pub(super) fn stored(fields: &[(&'static str, &'static str)], body: &[u8]) -> St
         body_id: 7,
         times: [NOW; 2],
         lifetime,
-        groups: Vec::new(),
+        tags: vec![Tag::named("user:7")],
     }
     .stored()
 }
@@ -56,8 +56,7 @@ pub(super) fn envelope() -> Envelope {
         vary: VaryOn::default(),
         rules: 5,
         epoch: Epoch([1; 16]),
-        position: Position(2, 3),
-        tags: vec!["user:7".into()],
+        position: 3,
     }
 }
 
@@ -74,8 +73,7 @@ pub(super) fn assert_same(one: &Stored, other: &Stored) {
     assert_eq!(one.answered_at, other.answered_at);
     assert_eq!(one.lifetime, other.lifetime);
     assert_eq!(one.route, other.route);
-    assert_eq!(one.groups, other.groups);
-    assert_eq!(one.resource, other.resource);
+    assert_eq!(one.labels, other.labels);
     assert_eq!(one.stamp, other.stamp);
     assert_eq!(one.weight(), other.weight());
 }
@@ -89,7 +87,7 @@ pub(super) struct Answer {
     body_id: u64,
     times: [Timestamp; 2],
     lifetime: Lifetime,
-    groups: Vec<Box<str>>,
+    tags: Vec<Tag>,
 }
 
 impl Answer {
@@ -105,8 +103,7 @@ impl Answer {
             answered_at: self.times[1],
             lifetime: self.lifetime,
             route: route(),
-            groups: self.groups,
-            resource: resource(),
+            labels: Labels { tags: self.tags.into(), path: path() },
             stamp: Stamp(0),
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
@@ -119,30 +116,28 @@ pub(super) fn answers() -> impl Strategy<Value = Answer> {
         .prop_filter("a part", |status| *status != 206)
         .prop_map(|status| StatusCode::from_u16(status).unwrap());
     let body = prop_oneof![vec(any::<u8>(), 0..3000), vec(0_u8..3, 0..3000)].prop_map(Bytes::from);
-    (status, headers(), body, any::<u64>(), [times(), times()], lifetimes(), texts()).prop_map(
-        |(status, headers, body, body_id, times, lifetime, groups)| Answer {
+    (status, headers(), body, any::<u64>(), [times(), times()], lifetimes(), tags()).prop_map(
+        |(status, headers, body, body_id, times, lifetime, tags)| Answer {
             status,
             headers,
             body,
             body_id,
             times,
             lifetime,
-            groups,
+            tags,
         },
     )
 }
 
 pub(super) fn envelopes() -> impl Strategy<Value = Envelope> {
-    let position = any::<(u64, u64)>().prop_map(|(ms, number)| Position(ms, number));
     let vary = vec(name(), 0..4).prop_map(VaryOn::on);
-    (any::<[u8; 32]>(), vary, any::<u64>(), any::<[u8; 16]>(), position, texts()).prop_map(
-        |(key, vary, rules, epoch, position, tags)| Envelope {
+    (any::<[u8; 32]>(), vary, any::<u64>(), any::<[u8; 16]>(), any::<u64>()).prop_map(
+        |(key, vary, rules, epoch, position)| Envelope {
             key: Key::from_bytes(key),
             vary,
             rules,
             epoch: Epoch(epoch),
             position,
-            tags,
         },
     )
 }
@@ -168,8 +163,8 @@ fn name() -> impl Strategy<Value = HeaderName> {
     ]
 }
 
-fn texts() -> impl Strategy<Value = Vec<Box<str>>> {
-    vec(".{0,20}".prop_map(Box::from), 0..4)
+fn tags() -> impl Strategy<Value = Vec<Tag>> {
+    vec(any::<u64>().prop_map(Tag::from_bits), 0..4)
 }
 
 fn times() -> impl Strategy<Value = Timestamp> {
@@ -188,10 +183,8 @@ fn lifetimes() -> impl Strategy<Value = Lifetime> {
         proptest::sample::select(&[Source::Upstream, Source::Heuristic, Source::Route, Source::Negative]);
     let stale = prop_oneof![
         Just(Staleness { prohibited: true, ..Staleness::default() }),
-        (durations(), durations()).prop_map(|(while_revalidate, if_error)| Staleness {
-            prohibited: false,
-            while_revalidate,
-            if_error
+        (durations(), durations(), any::<bool>()).prop_map(|(while_revalidate, if_error, strict)| {
+            Staleness { prohibited: false, while_revalidate, if_error, strict }
         }),
     ];
     (any::<u64>(), durations(), times(), source, any::<(bool, bool)>(), stale).prop_map(

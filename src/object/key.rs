@@ -57,10 +57,14 @@ pub enum Part {
     BodyEncoding = 18,
     /// … a `Content-Language`.
     BodyLanguage = 19,
+    /// A credential, in the digest by which what is kept for it is called.
+    Bearer = 20,
+    /// A credential, in the digest that stands for who bears it.
+    Identity = 21,
 }
 
 impl Part {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::Method,
         Self::Scheme,
         Self::Authority,
@@ -80,6 +84,8 @@ impl Part {
         Self::BodyType,
         Self::BodyEncoding,
         Self::BodyLanguage,
+        Self::Bearer,
+        Self::Identity,
     ];
 
     /// The part with this tag.
@@ -201,6 +207,11 @@ impl KeyBuilder {
 
     /// The key of these parts.
     pub fn finish(self, secret: &KeySecret) -> Key {
+        self.digest(secret)
+    }
+
+    /// The same, and more may be added.
+    pub fn digest(&self, secret: &KeySecret) -> Key {
         let mut mac = if self.keyed { secret.secret.load().state.clone() } else { secret.plain.clone() };
         mac.update(&self.buffer);
         Key(mac.finalize().into_bytes().into())

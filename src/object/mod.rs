@@ -2,17 +2,20 @@
 
 pub mod canonical_json;
 #[cfg(test)]
-mod example;
+pub(crate) mod example;
 pub mod key;
-pub mod resource;
 pub mod seal;
 mod squeeze;
+pub mod stamp;
 pub mod stored;
+pub mod tag;
 pub mod unreadable;
 pub mod wire;
 pub mod wire_head;
 mod wire_reader;
+pub mod wire_text;
 
 pub use key::{Key, KeyBuilder, KeySecret, Part};
-pub use resource::{Epoch, Position, Resource, Stamp};
+pub use stamp::{Epoch, Stamp};
 pub use stored::{Head, Stored};
+pub use tag::{Labels, Tag};

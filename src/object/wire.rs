@@ -34,10 +34,11 @@ use std::sync::atomic::AtomicU64;
 use bytes::{Bytes, BytesMut};
 
 use super::key::Key;
-use super::resource::{Resource, Stamp};
 use super::seal::{self, Cipher, EncryptionKey, Mark, Opener, Proof, Seals};
 use super::squeeze::Squeeze;
+use super::stamp::Stamp;
 use super::stored::Stored;
+use super::tag::Labels;
 use super::wire_head;
 use super::wire_reader::Reader;
 
@@ -68,7 +69,7 @@ pub struct Settings {
 /// Writes and reads frames; shared by all threads.
 #[derive(Debug)]
 pub struct Wire {
-    seals: Seals,
+    pub(super) seals: Seals,
     squeeze: Squeeze,
     max_object_bytes: u64,
 }
@@ -76,10 +77,11 @@ pub struct Wire {
 /// What a stretch is, so that none is taken for another.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Stretch {
+pub(super) enum Stretch {
     Head = 1,
     Body = 2,
     Secret = 3,
+    Event = 4,
 }
 
 /// Where things lie in a frame, all of which are there.
@@ -94,11 +96,13 @@ struct Layout {
     body: Range<usize>,
 }
 
-const MAGIC: [u8; 4] = *b"LRDR";
-const SECRET_MAGIC: [u8; 4] = *b"LRDK";
+/// What a value begins with: of what kind it is, and in which version.
+pub(super) type Kind = ([u8; 4], u8);
 
-/// Goes up with every change of what is written.
-const VERSION: u8 = 1;
+/// Goes up with every change of what is written of answers.
+const VERSION: u8 = 2;
+
+const FRAME: Kind = (*b"LRDR", VERSION);
 
 /// How much of a frame lies before its head …
 const PREFIX_BYTES: usize = 48;
@@ -111,10 +115,6 @@ const HEAD_LENGTH: Range<usize> = 32..36;
 const BODY_PREFIX_BYTES: usize = 32;
 /// … and what of that is said of it.
 const OF_THE_BODY: Range<usize> = 0..20;
-
-/// What lies before the secret, and what of that is said of it.
-const SECRET_PREFIX_BYTES: usize = 24;
-const OF_THE_SECRET: Range<usize> = 4..12;
 
 const SQUEEZED: u8 = 1;
 
@@ -153,7 +153,7 @@ impl Wire {
         base: &Key,
         frame: Bytes,
         route: &Arc<str>,
-        resource: Resource,
+        path: &Arc<[u8]>,
     ) -> Result<(Envelope, Stored), Unreadable> {
         let (layout, opener) = self.laid_out(&frame)?;
         let tag_bytes = opener.tag_bytes();
@@ -178,8 +178,7 @@ impl Wire {
             answered_at: said.answered_at,
             lifetime: said.lifetime,
             route: Arc::clone(route),
-            groups: said.groups,
-            resource,
+            labels: Labels { tags: said.tags.into(), path: Arc::clone(path) },
             stamp: Stamp(0),
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
@@ -187,49 +186,11 @@ impl Wire {
         Ok((said.envelope, stored))
     }
 
-    /// The secret that the namespace's keys are made with. Empty as a frame may be.
-    pub fn seal_secret(&self, secret: &[u8; 32]) -> Bytes {
-        let mut value = Vec::with_capacity(SECRET_PREFIX_BYTES + secret.len() + self.seals.tag_bytes());
-        self.put_mark(SECRET_MAGIC, &mut value);
-        let bound = bound(Stretch::Secret, None, &value[OF_THE_SECRET], &[]);
-        value.resize(SECRET_PREFIX_BYTES, 0);
-        value.extend_from_slice(secret);
-        value.resize(value.len() + self.seals.tag_bytes(), 0);
-        let proof = self.seals.close(&bound, &mut value[SECRET_PREFIX_BYTES..]);
-        let Some(proof) = proof else { return Bytes::new() };
-        value[OF_THE_SECRET.end..SECRET_PREFIX_BYTES].copy_from_slice(&proof);
-        Bytes::from(value)
-    }
-
-    /// What was sealed so.
-    pub fn open_secret(&self, value: &[u8]) -> Result<[u8; 32], Unreadable> {
-        let mut reader = Reader::new(value);
-        let opener = self.seals.opener(mark(SECRET_MAGIC, &mut reader)?)?;
-        let proof: Proof = reader.array().ok_or(Unreadable::Length)?;
-        let bound = bound(Stretch::Secret, None, &value[OF_THE_SECRET], &[]);
-        let mut stretch = reader.bytes(reader.left()).unwrap_or_default().to_vec();
-        if stretch.len() != 32 + opener.tag_bytes() {
-            return Err(Unreadable::Length);
-        }
-        match opener {
-            Opener::Checksum(namespace) => seal::check(namespace, &proof, &bound, &stretch)?,
-            Opener::Key(key) => seal::open(key, &proof, &bound, &mut stretch)?,
-        }
-        stretch.first_chunk().copied().ok_or(Unreadable::Length)
-    }
-
-    /// Whether it was sealed as it would be now: with the first key.
-    pub fn is_sealed_as_now(&self, value: &[u8]) -> bool {
-        let mut now = Vec::new();
-        self.put_mark(SECRET_MAGIC, &mut now);
-        value.starts_with(&now)
-    }
-
     /// Magic, version and mark.
-    fn put_mark(&self, magic: [u8; 4], into: &mut Vec<u8>) {
+    pub(super) fn put_mark(&self, (magic, version): Kind, into: &mut Vec<u8>) {
         let Mark { how, key_id } = self.seals.mark();
         into.extend_from_slice(&magic);
-        into.extend_from_slice(&[VERSION, how, 0, 0]);
+        into.extend_from_slice(&[version, how, 0, 0]);
         into.extend_from_slice(&key_id);
     }
 
@@ -237,7 +198,7 @@ impl Wire {
     fn head(&self, base: &Key, envelope: &Envelope, stored: &Stored, room: usize) -> Option<Vec<u8>> {
         let head_max = wire_head::length_max(envelope, stored) + self.seals.tag_bytes();
         let mut frame = Vec::with_capacity(PREFIX_BYTES + head_max.next_multiple_of(ROOM_STEP_BYTES) + room);
-        self.put_mark(MAGIC, &mut frame);
+        self.put_mark(FRAME, &mut frame);
         frame.extend_from_slice(&[0; 4]);
         frame.extend_from_slice(&stored.body_id.to_le_bytes());
         frame.extend_from_slice(&stored.requested_at.millis().to_le_bytes());
@@ -279,7 +240,7 @@ impl Wire {
     /// Where things lie; every length is looked at here.
     fn laid_out(&self, frame: &[u8]) -> Result<(Layout, Opener<'_>), Unreadable> {
         let mut reader = Reader::new(frame);
-        let mark = mark(MAGIC, &mut reader)?;
+        let mark = mark(FRAME, &mut reader)?;
         let opener = self.seals.opener(mark)?;
         let layout = Layout::read(frame.len(), reader).ok_or(Unreadable::Length)?;
         let tag_bytes = opener.tag_bytes();
@@ -346,11 +307,11 @@ fn opened(base: &Key, frame: Bytes, layout: &Layout, opener: &Opener<'_>) -> Res
 }
 
 /// Reads magic, version and mark.
-fn mark(magic: [u8; 4], reader: &mut Reader<'_>) -> Result<Mark, Unreadable> {
+pub(super) fn mark((magic, version): Kind, reader: &mut Reader<'_>) -> Result<Mark, Unreadable> {
     if reader.array() != Some(magic) {
         return Err(Unreadable::Foreign);
     }
-    if reader.byte().ok_or(Unreadable::Length)? != VERSION {
+    if reader.byte().ok_or(Unreadable::Length)? != version {
         return Err(Unreadable::Version);
     }
     let how = reader.byte().ok_or(Unreadable::Length)?;
@@ -363,7 +324,7 @@ fn mark(magic: [u8; 4], reader: &mut Reader<'_>) -> Result<Mark, Unreadable> {
 
 /// What a stretch is bound to: what it is, whose, and what is said of it. All stretches of a kind have as much of it, so that
 /// no two can read alike.
-fn bound(stretch: Stretch, base: Option<&Key>, said: &[u8], more: &[u8]) -> [u8; 80] {
+pub(super) fn bound(stretch: Stretch, base: Option<&Key>, said: &[u8], more: &[u8]) -> [u8; 80] {
     let mut bound = [0; 80];
     bound[0] = stretch as u8;
     if let Some(base) = base {
@@ -380,7 +341,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
     use proptest::prelude::*;
 
-    use super::super::example::{answers, assert_same, envelope, envelopes, resource, route, stored};
+    use super::super::example::{answers, assert_same, envelope, envelopes, path, route, stored};
     use super::*;
     use crate::clock::Timestamp;
 
@@ -429,7 +390,7 @@ mod tests {
     }
 
     fn decode(wire: &Wire, frame: &[u8]) -> Result<(Envelope, Stored), Unreadable> {
-        wire.decode(&BASE, Bytes::copy_from_slice(frame), &route(), resource())
+        wire.decode(&BASE, Bytes::copy_from_slice(frame), &route(), &path())
     }
 
     fn why(wire: &Wire, frame: &[u8]) -> Option<Unreadable> {
@@ -535,7 +496,7 @@ mod tests {
     fn a_frame_is_good_in_its_place_only() {
         for (form, wire) in forms() {
             let frame = wire.encode(&BASE, &envelope(), &stored(FIELDS, b"body"));
-            let elsewhere = wire.decode(&Key::from_bytes([2; 32]), frame, &route(), resource());
+            let elsewhere = wire.decode(&Key::from_bytes([2; 32]), frame, &route(), &path());
             assert_eq!(elsewhere.err(), Some(Unreadable::Altered), "{form}");
         }
     }
@@ -595,7 +556,7 @@ mod tests {
         let body = vec![b'a'; 5000];
         let frame = clear().encode(&BASE, &envelope(), &stored(FIELDS, &body));
         let place = frame.as_ptr() as usize + frame.len() - body.len();
-        let (_, read) = clear().decode(&BASE, frame, &route(), resource()).unwrap();
+        let (_, read) = clear().decode(&BASE, frame, &route(), &path()).unwrap();
         assert_eq!(read.body.as_ptr() as usize, place);
     }
 
@@ -607,10 +568,10 @@ mod tests {
         let place = |frame: &Bytes| frame.as_ptr() as usize + frame.len() - body.len() - seal::TAG_BYTES;
         let alone = Bytes::from(held.clone());
         let expected = place(&alone);
-        let (_, read) = wire.decode(&BASE, alone, &route(), resource()).unwrap();
+        let (_, read) = wire.decode(&BASE, alone, &route(), &path()).unwrap();
         assert_eq!((read.body.as_ptr() as usize, &read.body[..]), (expected, &body[..]));
         let shared = Bytes::from(held.clone());
-        let (_, read) = wire.decode(&BASE, shared.clone(), &route(), resource()).unwrap();
+        let (_, read) = wire.decode(&BASE, shared.clone(), &route(), &path()).unwrap();
         assert_ne!(read.body.as_ptr() as usize, place(&shared));
         assert_eq!((&read.body[..], &shared[..]), (&body[..], &held[..]));
     }
@@ -621,7 +582,7 @@ mod tests {
             let written = wire.encode(&BASE, &envelope(), &stored(FIELDS, &[b'a'; 5000]));
             let frame = Bytes::from(written.to_vec());
             let watched = frame.clone();
-            let (_, read) = wire.decode(&BASE, frame, &route(), resource()).unwrap();
+            let (_, read) = wire.decode(&BASE, frame, &route(), &path()).unwrap();
             assert!(watched.len() < 1000 && watched.is_unique());
             // Nobody else has the body, and so it can be had without a copy: its buffer is just as long.
             let place = read.body.as_ptr();
@@ -654,37 +615,5 @@ mod tests {
         let mut part = stored(FIELDS, b"body");
         part.head.status = StatusCode::PARTIAL_CONTENT;
         assert_eq!(why(&clear(), &clear().encode(&BASE, &envelope(), &part)), Some(Unreadable::Malformed));
-    }
-
-    #[test]
-    fn a_secret_comes_back_from_its_own_namespace_only() {
-        let secret = [5; 32];
-        let foreign = Wire::new(Settings { namespace: "other".to_owned(), keys: vec![KEY], ..settings() });
-        let (plain, one, both) = (clear(), sealed(&[KEY]), sealed(&[OTHER_KEY, KEY]));
-        for (writer, reader, expected) in [
-            (&plain, &plain, Ok(secret)),
-            (&one, &one, Ok(secret)),
-            (&one, &both, Ok(secret)),
-            (&both, &one, Err(Unreadable::UnknownKey)),
-            (&plain, &one, Err(Unreadable::Clear)),
-            (&one, &plain, Err(Unreadable::Sealed)),
-            (&foreign, &one, Err(Unreadable::Altered)),
-        ] {
-            assert_eq!(reader.open_secret(&writer.seal_secret(&secret)), expected);
-        }
-        for wire in [plain, one] {
-            let value = wire.seal_secret(&secret);
-            for end in 0..value.len() {
-                assert!(wire.open_secret(&value[..end]).is_err());
-            }
-            let mut flipped = value.to_vec();
-            for bit in 0..value.len() * 8 {
-                flipped[bit / 8] ^= 1 << (bit % 8);
-                assert!(wire.open_secret(&flipped).is_err(), "bit {bit}");
-                flipped[bit / 8] ^= 1 << (bit % 8);
-            }
-            let frame = wire.encode(&BASE, &envelope(), &stored(FIELDS, b"body"));
-            assert_eq!(wire.open_secret(&frame), Err(Unreadable::Foreign));
-        }
     }
 }

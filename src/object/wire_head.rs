@@ -12,8 +12,9 @@ use http::header::AGE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::key::Key;
-use super::resource::{Epoch, Position};
+use super::stamp::Epoch;
 use super::stored::{Head, Stored};
+use super::tag::Tag;
 use super::wire_reader::Reader;
 use crate::clock::Timestamp;
 use crate::semantics::VaryOn;
@@ -29,12 +30,10 @@ pub struct Envelope {
     pub vary: VaryOn,
     /// A digest of the rules it was kept by.
     pub rules: u64,
-    /// In which record of changes …
+    /// In which life of the log of invalidations …
     pub epoch: Epoch,
-    /// … all up to here had been learnt before it was asked for.
-    pub position: Position,
-    /// What it bears for others to declare it invalid by.
-    pub tags: Vec<Box<str>>,
+    /// … all up to here had been applied before it was asked for.
+    pub position: u64,
 }
 
 /// All that a head says.
@@ -52,8 +51,8 @@ pub struct Said {
     pub answered_at: Timestamp,
     /// How long it lives.
     pub lifetime: Lifetime,
-    /// The groups it belongs to.
-    pub groups: Vec<Box<str>>,
+    /// What it can be called by, beside its path.
+    pub tags: Vec<Tag>,
 }
 
 /// The most fields of an answer: with names and values of a byte, more than any server takes.
@@ -71,13 +70,14 @@ const FIXED_BYTES: usize = 256;
 const MUST_ASK: u8 = 1;
 const IMMUTABLE: u8 = 2;
 const NEVER_STALE: u8 = 4;
+const STRICTLY_STALE: u8 = 8;
 
 /// No less than what `write` will write.
 pub(super) fn length_max(envelope: &Envelope, stored: &Stored) -> usize {
     let fields = stored.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 8);
     let names = envelope.vary.names().iter().map(|name| name.as_str().len() + 4);
-    let texts = envelope.tags.iter().chain(&stored.groups).map(|text| text.len() + 4);
-    FIXED_BYTES + fields.chain(names).chain(texts).sum::<usize>()
+    let tags = stored.labels.tags.len() * size_of::<Tag>();
+    FIXED_BYTES + tags + fields.chain(names).sum::<usize>()
 }
 
 /// Writes a head behind what is there.
@@ -85,14 +85,12 @@ pub fn write(envelope: &Envelope, stored: &Stored, into: &mut Vec<u8>) {
     into.extend_from_slice(envelope.key.bytes());
     put(into, envelope.rules);
     into.extend_from_slice(&envelope.epoch.0);
-    put(into, envelope.position.0);
-    put(into, envelope.position.1);
+    put(into, envelope.position);
     put(into, stored.requested_at.millis());
     put(into, stored.answered_at.millis());
     put_lifetime(into, &stored.lifetime);
     put_list(into, envelope.vary.names().iter().map(HeaderName::as_str));
-    put_list(into, envelope.tags.iter().map(AsRef::as_ref));
-    put_list(into, stored.groups.iter().map(AsRef::as_ref));
+    counted(into, stored.labels.tags.iter(), |into, tag| put(into, tag.bits()));
     into.extend_from_slice(&stored.head.status.as_u16().to_le_bytes());
     let own = |name: &HeaderName| *name == AGE || (!stored.has_cache_status && *name == CACHE_STATUS);
     let fields = stored.head.headers.iter().filter(|(name, _)| !own(name));
@@ -108,18 +106,17 @@ pub fn read(head: &Bytes) -> Option<Said> {
     let key = Key::from_bytes(reader.array()?);
     let rules = reader.u64()?;
     let epoch = Epoch(reader.array()?);
-    let position = Position(reader.u64()?, reader.u64()?);
+    let position = reader.u64()?;
     let requested_at = time(&mut reader)?;
     let answered_at = time(&mut reader)?;
     let lifetime = lifetime(&mut reader)?;
     let vary = vary(&mut reader)?;
-    let tags = texts(&mut reader)?;
-    let groups = texts(&mut reader)?;
+    let tags = tags(&mut reader)?;
     let status = status(&mut reader)?;
     let (headers, has_cache_status) = fields(&mut reader, head)?;
-    let envelope = Envelope { key, vary, rules, epoch, position, tags };
+    let envelope = Envelope { key, vary, rules, epoch, position };
     let head = Head { status, headers };
-    let said = Said { envelope, head, has_cache_status, requested_at, answered_at, lifetime, groups };
+    let said = Said { envelope, head, has_cache_status, requested_at, answered_at, lifetime, tags };
     reader.is_empty().then_some(said)
 }
 
@@ -147,7 +144,8 @@ fn put_lifetime(into: &mut Vec<u8>, lifetime: &Lifetime) {
     into.push(
         flag(lifetime.must_ask, MUST_ASK)
             | flag(lifetime.immutable, IMMUTABLE)
-            | flag(lifetime.stale.prohibited, NEVER_STALE),
+            | flag(lifetime.stale.prohibited, NEVER_STALE)
+            | flag(lifetime.stale.strict, STRICTLY_STALE),
     );
     put_duration(into, lifetime.stale.while_revalidate);
     put_duration(into, lifetime.stale.if_error);
@@ -203,12 +201,13 @@ fn lifetime(reader: &mut Reader<'_>) -> Option<Lifetime> {
         _ => return None,
     };
     let flags = reader.byte()?;
-    if flags & !(MUST_ASK | IMMUTABLE | NEVER_STALE) != 0 {
+    if flags & !(MUST_ASK | IMMUTABLE | NEVER_STALE | STRICTLY_STALE) != 0 {
         return None;
     }
     let is_set = |flag: u8| flags & flag != 0;
     let (while_revalidate, if_error) = (duration(reader)?, duration(reader)?);
-    let stale = Staleness { prohibited: is_set(NEVER_STALE), while_revalidate, if_error };
+    let (prohibited, strict) = (is_set(NEVER_STALE), is_set(STRICTLY_STALE));
+    let stale = Staleness { prohibited, while_revalidate, if_error, strict };
     let (must_ask, immutable) = (is_set(MUST_ASK), is_set(IMMUTABLE));
     Some(Lifetime { fresh_until, initial_age, answered_at, source, must_ask, immutable, stale })
 }
@@ -223,13 +222,13 @@ fn vary(reader: &mut Reader<'_>) -> Option<VaryOn> {
     Some(VaryOn::on(names))
 }
 
-fn texts(reader: &mut Reader<'_>) -> Option<Vec<Box<str>>> {
-    let count = reader.count(4)?;
-    let mut texts = Vec::with_capacity(count);
+fn tags(reader: &mut Reader<'_>) -> Option<Vec<Tag>> {
+    let count = reader.count(size_of::<Tag>())?;
+    let mut tags = Vec::with_capacity(count);
     for _ in 0..count {
-        texts.push(std::str::from_utf8(reader.text()?).ok()?.into());
+        tags.push(Tag::from_bits(reader.u64()?));
     }
-    Some(texts)
+    Some(tags)
 }
 
 fn status(reader: &mut Reader<'_>) -> Option<StatusCode> {
@@ -314,7 +313,6 @@ mod tests {
             (b"x-name", b"x-nam\xe9"),
             (b"some value", b"some\nvalue"),
             (b"some value", b"some\0value"),
-            (b"user:7", b"user:\xff"),
         ] {
             let at = fine.windows(from.len()).position(|window| window == from).unwrap();
             let mut changed = fine.clone();

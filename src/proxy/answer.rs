@@ -29,10 +29,10 @@ use super::body::Body;
 use super::buffered::Buffered;
 use super::client::Client;
 use super::failure::Failure;
-use super::lookup::Found;
+use super::lookup::{Found, Tier};
 use super::plan::{Cacheable, Content, PassReason, Plan, Wanted, plan};
 use super::respond::{self, Account, Trouble};
-use super::route::BodyPart;
+use super::route::{BodyPart, WhenCutOff};
 use super::target::{BadRequest, Peer};
 use crate::clock::Timestamp;
 use crate::object::{Key, Stored};
@@ -229,7 +229,20 @@ impl<C: Connector> Proxy<C> {
             }
             return First::Pass(Forward::Bypass, "the request has a condition for the upstream");
         }
-        let found = self.find(cacheable.key, &parts.headers);
+        // Asked before memory is looked at: what is trusted at a moment after the request came has applied all that was acknowledged
+        // before it, and forgets none of that until memory is looked at. The other way round, trust could come back in between, and
+        // what was found before it be given.
+        let is_trusted = self.record.is_trusted();
+        let mut found = self.find(cacheable.key, &parts.headers);
+        // Nobody waits for us any more: what is declared invalid may not have come here.
+        if !is_trusted {
+            if self.snapshot.routes.get(route).when_cut_off == WhenCutOff::Bypass {
+                let only_if_cached = RequestDirectives::read(&parts.headers).only_if_cached;
+                let pass = First::Pass(Forward::Bypass, "cut-off");
+                return if only_if_cached { First::Fail(Failure::OnlyIfCached) } else { pass };
+            }
+            found.tier = Tier::CutOff;
+        }
         let verdict = found.verdict(&parts.headers, now);
         if !verdict.serves() && self.is_worth_a_look((parts, route), &cacheable, (&found, verdict), now) {
             return First::Beyond(cacheable);

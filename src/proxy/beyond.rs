@@ -5,7 +5,7 @@
 //!                                                      └─ nothing, or trouble ▶ as without it
 //! ```
 //!
-//! What is found there is not believed to be good: it is held against this instance's ledger, against what memory has, and then
+//! What is found there is not believed to be good: it is held against this instance's record of invalidations, against what memory has, and then
 //! judged like anything else. The read is a task of its own, so that no client's leaving takes it from the others. It puts what
 //! it found into memory before it leaves the table of reads: who comes then finds the one or the other. Who waited is given
 //! what was read even where memory would not take it.
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use http::header::RANGE;
 use http::request::Parts;
 use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use super::Proxy;
@@ -25,7 +26,8 @@ use super::lookup::{Found, Patience, Tier};
 use super::plan::{Cacheable, variant_key};
 use super::share::rules_at;
 use crate::clock::Timestamp;
-use crate::object::{Key, Resource};
+use crate::invalidation::Fate;
+use crate::object::Key;
 use crate::semantics::verdict::serves_on_error;
 use crate::semantics::{Forward, RequestDirectives, Verdict};
 use crate::shared::{Frame, Question, Seen, Shared, Sight, in_time};
@@ -44,8 +46,8 @@ pub(super) struct Asking {
     pub headers: Arc<HeaderMap>,
     /// The route's place in the snapshot.
     pub route: usize,
-    /// What it is for.
-    pub resource: Resource,
+    /// The path, with its percent-encoding undone.
+    pub path: Arc<[u8]>,
     /// The address of this instance's own socket, if the client asked by that.
     pub here: Option<SocketAddr>,
 }
@@ -110,10 +112,10 @@ impl<C: Connector> Proxy<C> {
 
     pub(super) fn asking(&self, client: &Client, cacheable: &Cacheable) -> Option<Asking> {
         let target = client.target(&self.trusted_proxies).ok()?;
-        let resource = self.resource(&client.wanted(&target, &client.parts.method), client.route);
+        let path = percent_decode_str(client.parts.uri.path()).collect::<Vec<_>>().into();
         let headers = Arc::new(client.parts.headers.clone());
         let here = client.asked_here(&target);
-        Some(Asking { base: cacheable.key, headers, route: client.route, resource, here })
+        Some(Asking { base: cacheable.key, headers, route: client.route, path, here })
     }
 
     /// None: nothing there that memory has not. Nobody waits past `until`.
@@ -195,7 +197,7 @@ impl<C: Connector> Proxy<C> {
             rules_here: rules_at(self.snapshot.rules(asking.route), asking.here),
             route: Arc::clone(&self.snapshot.routes.get(asking.route).name),
             route_index: asking.route,
-            resource: asking.resource,
+            path: Arc::clone(&asking.path),
         }
     }
 
@@ -215,7 +217,7 @@ impl<C: Connector> Proxy<C> {
         match seen {
             // It may have been changed since it was read; and what memory knows the resource to vary on was learnt here.
             Seen::Here(frame)
-                if !self.ledger.is_live(&frame.stored)
+                if !self.record.is_live(&frame.stored)
                     || self.variants_of(&asking.base).is_some_and(|all| *all.vary() != *frame.vary) =>
             {
                 Seen::Nothing
@@ -227,7 +229,7 @@ impl<C: Connector> Proxy<C> {
     /// Keeps in memory what was found there, unless memory has one as new. None: it has.
     ///
     /// Its times and its stamp stay what they were: it is no younger for having come here, and lives no longer. If a change
-    /// comes between the look at the ledger and the putting, the entry lies in memory with the stamp it had, and is dead.
+    /// comes between the look at the record and the putting, the entry lies in memory with the stamp it had, and is dead.
     fn promote(&self, asking: &Asking, frame: &Frame) -> Option<Found> {
         let Frame { key, vary, stored } = frame;
         let is_newer_or_same = |kept: &Key| {
@@ -245,7 +247,9 @@ impl<C: Connector> Proxy<C> {
             }
             self.memory.put(*key, Arc::clone(stored));
         }
-        Some(Found { key: *key, stored: Some(Arc::clone(stored)), other_variants: false, tier: Tier::Shared })
+        let is_soft = self.record.fate(stored) == Fate::Soft;
+        let stored = Some(Arc::clone(stored));
+        Some(Found { key: *key, stored, is_soft, other_variants: false, tier: Tier::Shared })
     }
 
     fn count_look(&self, is_hit: bool) {

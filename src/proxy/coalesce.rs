@@ -12,10 +12,11 @@ use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::{oneshot, watch};
 
 use super::body::Body;
+use super::called::Called;
 use super::lookup::Found;
 use super::tee::{Reader, Tee};
-use crate::invalidation::Ledger;
-use crate::object::{Head, Key, Resource, Stamp, Stored};
+use crate::invalidation::{Fate, Record};
+use crate::object::{Head, Key, Labels, Stamp, Stored};
 use crate::semantics::range::ContentRange;
 use crate::semantics::vary::VaryOn;
 use crate::semantics::{Lifetime, NotStored};
@@ -26,7 +27,7 @@ use crate::upstream::UpstreamError;
 #[derive(Debug)]
 pub struct Flights {
     table: Mutex<HashMap<Key, Arc<Flight>>>,
-    ledger: Arc<Ledger>,
+    record: Arc<Record>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -36,10 +37,12 @@ pub struct Flight {
     landing: watch::Receiver<Option<Landing>>,
     /// The request that was sent, for what the answer turns out to vary on.
     request: Arc<HeaderMap>,
-    /// What is asked for, …
-    resource: Resource,
-    /// … and all that had been changed when it was begun.
+    /// What its answer can be called by, as far as the request tells.
+    labels: Labels,
+    /// All that had been declared invalid when it was begun, …
     stamp: Stamp,
+    /// … and what the record was then.
+    version: u64,
 }
 
 /// What came of a fetch.
@@ -87,6 +90,32 @@ pub struct Arrived {
     pub was_cached: bool,
     /// Its body.
     pub tee: Arc<Tee>,
+    /// What it can be called by, as far as request and head tell.
+    labels: Labels,
+    /// All that had been declared invalid before it was asked for.
+    stamp: Stamp,
+    /// The same with what its body tells.
+    whole_labels: watch::Sender<Naming>,
+}
+
+/// What an answer is called, where its body tells.
+#[derive(Clone, Debug)]
+enum Naming {
+    /// It is coming.
+    NotYet,
+    /// It has told.
+    Known(Labels),
+    /// It will not be known.
+    Never,
+}
+
+/// Whether something was declared between the beginning of a fetch and somebody's joining it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Nothing was declared invalid between the beginning and the joining.
+    Nothing,
+    /// Something was: what comes has to be held against it.
+    Something,
 }
 
 /// The task's side of a flight. Dropping it takes the flight off the table; if nothing was announced, those who wait learn
@@ -103,6 +132,7 @@ pub struct Pilot {
 
 /// What only the one who began a flight is given.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a fetch, moved once")]
 pub enum Portion {
     /// A place at the body from its first byte on, taken before anything of it can have gone by.
     Reader(Arc<Arrived>, Reader),
@@ -119,32 +149,35 @@ pub enum Joined {
     /// Nobody is fetching it: you are, now.
     Began(Arc<Flight>, Pilot, oneshot::Receiver<Portion>),
     /// Somebody is.
-    Waiting(Arc<Flight>),
+    Waiting(Arc<Flight>, Since),
     /// It has come in the meantime: look again.
     AlreadyHere,
 }
 
 impl Flights {
     /// None yet.
-    pub fn new(telemetry: Arc<Telemetry>, ledger: Arc<Ledger>) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), ledger, telemetry })
+    pub fn new(telemetry: Arc<Telemetry>, record: Arc<Record>) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), record, telemetry })
     }
 
     /// Joins the fetch of this key or begins it. `is_here` looks once more whether it is kept by now: a flight is taken
-    /// off the table only after its answer was kept, so who finds neither is the first. A fetch that was begun before what it
-    /// fetches was changed is nobody's to join any more: who asks after the change was answered must see it.
+    /// off the table only after its answer was kept, so who finds neither is the first.
+    ///
+    /// A request may only be given what it could have been given from memory: nothing that an event kills which is known now.
+    /// As far as the request tells, that is seen here; the rest when the head is there, or the body.
     pub fn join(
         self: &Arc<Self>,
         key: Key,
-        resource: Resource,
+        labels: &Labels,
         request: &Arc<HeaderMap>,
         is_here: impl FnOnce() -> bool,
     ) -> Joined {
         let mut table = self.lock();
-        let live = |flight: &&Arc<Flight>| self.ledger.holds(flight.resource, flight.stamp);
-        if let Some(flight) = table.get(&key).filter(live) {
+        let (version, stamp) = (self.record.version(), self.record.stamp());
+        if let Some(flight) = table.get(&key).filter(|flight| self.may_join(flight)) {
             self.telemetry.coalescing.joined.add_one();
-            return Joined::Waiting(Arc::clone(flight));
+            let since = if flight.version == version { Since::Nothing } else { Since::Something };
+            return Joined::Waiting(Arc::clone(flight), since);
         }
         if is_here() {
             return Joined::AlreadyHere;
@@ -152,7 +185,7 @@ impl Flights {
         let (announce, landing) = watch::channel(None);
         let request = Arc::clone(request);
         let (beginner, portion) = oneshot::channel();
-        let flight = Arc::new(Flight { landing, request, resource, stamp: self.ledger.stamp() });
+        let flight = Arc::new(Flight { landing, request, labels: labels.clone(), stamp, version });
         table.insert(key, Arc::clone(&flight));
         self.telemetry.coalescing.flights.add(1);
         let pilot = Pilot {
@@ -167,7 +200,13 @@ impl Flights {
 
     /// Whether one is under way that may be joined.
     pub fn has(&self, key: &Key) -> bool {
-        self.lock().get(key).is_some_and(|flight| self.ledger.holds(flight.resource, flight.stamp))
+        self.lock().get(key).is_some_and(|flight| self.may_join(flight))
+    }
+
+    /// Nothing is known that kills what it brings, as far as its request tells.
+    fn may_join(&self, flight: &Flight) -> bool {
+        flight.version == self.record.version()
+            || self.record.fate_of(&flight.labels, flight.stamp) != Fate::Dead
     }
 
     /// Nobody joins this flight any more: its answer is over while its body still comes. The next one begins another.
@@ -180,6 +219,63 @@ impl Flights {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arrived {
+    /// `called`: as far as request and head tell.
+    pub(super) fn new(
+        (head, answered, whole_head): (Arc<Head>, StatusCode, Option<Head>),
+        (part, lifetime, vary, was_cached): (Option<ContentRange>, Lifetime, Arc<VaryOn>, bool),
+        (called, stamp): (Called, Stamp),
+        tee: Arc<Tee>,
+    ) -> Self {
+        let Called { labels, later, .. } = called;
+        let known = if later.is_empty() { Naming::Known(labels.clone()) } else { Naming::NotYet };
+        let whole_labels = watch::Sender::new(known);
+        Self {
+            head,
+            answered,
+            whole_head,
+            part,
+            lifetime,
+            vary,
+            was_cached,
+            tee,
+            labels,
+            stamp,
+            whole_labels,
+        }
+    }
+
+    /// Its body has told what it can be called by.
+    pub(super) fn named(&self, labels: Labels) {
+        self.whole_labels.send_replace(Naming::Known(labels));
+    }
+
+    /// If it is not known by now what it is called, nobody need wait for that.
+    pub(super) fn named_never(&self) {
+        self.whole_labels.send_if_modified(|naming| {
+            let is_open = matches!(naming, Naming::NotYet);
+            if is_open {
+                *naming = Naming::Never;
+            }
+            is_open
+        });
+    }
+
+    /// Whether nothing kills it that is known by now. Where its body tells what it is called, that is known at its end.
+    pub(super) async fn is_live(&self, record: &Record) -> bool {
+        if record.fate_of(&self.labels, self.stamp) == Fate::Dead {
+            return false;
+        }
+        let mut labels = self.whole_labels.subscribe();
+        let naming = labels.wait_for(|naming| !matches!(naming, Naming::NotYet)).await;
+        let naming = naming.map_or(Naming::Never, |naming| naming.clone());
+        match naming {
+            Naming::Known(labels) => record.fate_of(&labels, self.stamp) != Fate::Dead,
+            Naming::NotYet | Naming::Never => false,
+        }
     }
 }
 

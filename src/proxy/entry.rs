@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_RANGE, HOST};
 use http::{HeaderMap, Method, Uri};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::Proxy;
@@ -15,9 +16,11 @@ use super::beyond::Asking;
 use super::inspect::{Inspection, inspect};
 use super::own_address::{host_in_key, is_at, reached_at};
 use super::plan::{Cacheable, Content, Plan, Wanted, plan};
+use super::veil::Veil;
 use crate::clock::Timestamp;
 use crate::object::Stored;
 use crate::semantics::freshness::Source;
+use crate::semantics::groups::groups;
 use crate::semantics::validation::has_validator;
 use crate::semantics::verdict::verdict;
 use crate::store::Variants;
@@ -69,6 +72,10 @@ pub struct Held {
     pub part: Option<String>,
     /// The groups the upstream says it belongs to.
     pub groups: Vec<String>,
+    /// What it can be purged by, as far as this request tells how that is written.
+    pub tags: Vec<String>,
+    /// It was softly invalidated: it is given while it is fetched anew.
+    pub is_soft: bool,
 }
 
 impl<C: Connector> Proxy<C> {
@@ -113,7 +120,7 @@ impl<C: Connector> Proxy<C> {
             Plan::Cache(cacheable) => self.held(wanted, here, (planned.route, cacheable)).await,
             Plan::Pass(_) | Plan::Read(_) => None,
         };
-        Entry { request: inspect(wanted, routes, identity), held }
+        Entry { request: inspect(wanted, routes, identity, true), held }
     }
 
     async fn held(
@@ -122,20 +129,25 @@ impl<C: Connector> Proxy<C> {
         here: Option<SocketAddr>,
         (route, cacheable): (usize, Cacheable),
     ) -> Option<Held> {
+        let veil = Veil::new(wanted, &self.snapshot.identity);
         let found = self.find(cacheable.key, wanted.headers);
         if let Some(stored) = &found.stored {
             let held = Held::new("memory", stored, wanted.headers, self.clock.now());
+            let tags = self.tags_of(wanted, route, stored);
+            let held = Held { tags, is_soft: found.is_soft, ..held }.behind(&veil);
             return Some(match self.variants_of(&cacheable.key) {
                 Some(variants) => held.among(&variants),
                 None => held,
             });
         }
         let headers = Arc::new(wanted.headers.clone());
-        let resource = self.resource(wanted, route);
-        let asking = Asking { base: cacheable.key, headers, route, resource, here };
+        let path = percent_decode_str(wanted.path).collect::<Vec<_>>().into();
+        let asking = Asking { base: cacheable.key, headers, route, path, here };
         let frame = self.peek(&asking).await?;
         let vary = frame.vary.names().iter().map(ToString::to_string).collect();
-        Some(Held { vary, ..Held::new("redis", &frame.stored, wanted.headers, self.clock.now()) })
+        let tags = self.tags_of(wanted, route, &frame.stored);
+        let held = Held::new("redis", &frame.stored, wanted.headers, self.clock.now());
+        Some(Held { vary, tags, ..held }.behind(&veil))
     }
 }
 
@@ -187,7 +199,21 @@ impl Held {
             part: stored
                 .part
                 .and_then(|_| stored.head.headers.get(CONTENT_RANGE)?.to_str().ok().map(str::to_owned)),
-            groups: stored.groups.iter().map(ToString::to_string).collect(),
+            groups: groups(&stored.head.headers).iter().map(ToString::to_string).collect(),
+            tags: Vec::new(),
+            is_soft: false,
+        }
+    }
+
+    /// What the upstream, or whoever may choose a name there, has written can hold the caller's credential, or what steers a
+    /// terminal.
+    fn behind(self, veil: &Veil<'_>) -> Self {
+        let shown = |texts: &[String]| texts.iter().map(|text| veil.shown(text.as_bytes())).collect();
+        Self {
+            part: self.part.as_ref().map(|part| veil.shown(part.as_bytes())),
+            groups: shown(&self.groups),
+            tags: shown(&self.tags),
+            ..self
         }
     }
 

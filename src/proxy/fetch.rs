@@ -18,7 +18,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::Proxy;
 use super::body::Body;
 use super::client::Client;
-use super::coalesce::{Arrived, Confirmed, Flight, Joined, Landing, Portion};
+use super::coalesce::{Arrived, Confirmed, Joined, Landing, Portion, Since};
 use super::failure::Failure;
 use super::fill::Fetched;
 use super::forward::Purpose;
@@ -32,8 +32,8 @@ use super::slice;
 use super::tee::Reader;
 use super::uncacheable::is_bearer;
 use crate::object::{Key, Stored};
-use crate::semantics::verdict::{serves_on_error, verdict};
-use crate::semantics::{Forward, RequestDirectives, VaryOn, Verdict};
+use crate::semantics::verdict::serves_on_error;
+use crate::semantics::{Forward, RequestDirectives, Verdict};
 use crate::telemetry::Outcome;
 use crate::upstream::{Connector, UpstreamError};
 
@@ -42,7 +42,7 @@ const LOOKS_MAX: usize = 3;
 
 /// What a look at what others fetch came to.
 #[expect(clippy::large_enum_variant, reason = "one a fetch, taken apart at once")]
-enum Look {
+pub(super) enum Look {
     /// An answer.
     Answered(Outcome, Response<Body>),
     /// What came was not for this request, but the next may be.
@@ -90,11 +90,12 @@ impl<C: Connector> Proxy<C> {
         };
         let is_here =
             || self.find(cacheable.key, headers).verdict(headers, self.clock.now()) == Verdict::Serve;
-        let (flight, portion) = match self.flights.join(found.key, job.terms.resource, headers, is_here) {
-            Joined::Waiting(flight) => (flight, None),
+        let joined = self.flights.join(found.key, &job.terms.called.labels, headers, is_here);
+        let (flight, since, portion) = match joined {
+            Joined::Waiting(flight, since) => (flight, since, None),
             Joined::Began(flight, pilot, portion) => {
                 tokio::spawn(Arc::clone(self).fly(job, pilot));
-                (flight, Some(portion))
+                (flight, Since::Nothing, Some(portion))
             }
             Joined::AlreadyHere => {
                 let hit = self.hit(cacheable.key, &client.parts);
@@ -103,6 +104,12 @@ impl<C: Connector> Proxy<C> {
         };
         account.collapsed = portion.is_none();
         let landing = flight.landing().await;
+        if since == Since::Something && !self.is_landing_live(&landing).await {
+            // It was asked for before something that this client may know of.
+            self.flights.retire(found.key, &flight);
+            self.telemetry.coalescing.parted.add_one();
+            return Look::Again;
+        }
         if let Some(stale) = self.instead(&found, &landing, &client.parts, account) {
             return Look::Answered(Outcome::Stale, stale);
         }
@@ -164,78 +171,6 @@ impl<C: Connector> Proxy<C> {
             None => return Look::Alone,
         };
         Look::Answered(Outcome::Miss, response)
-    }
-
-    /// For all who waited while the upstream was asked whether what is kept is good still, and it is.
-    fn joined_confirmed(
-        &self,
-        flight: &Flight,
-        confirmed: &Confirmed,
-        client: &Client,
-        account: &Account,
-        began: bool,
-    ) -> Look {
-        let headers = &client.parts.headers;
-        let stored = &confirmed.stored;
-        let vary = VaryOn::read(&stored.head.headers).unwrap_or_default();
-        let suits = flight.answers(&vary, headers)
-            && verdict(Some(&stored.lifetime), headers, self.clock.now()) == Verdict::Serve;
-        if !began && !suits {
-            self.telemetry.coalescing.parted.add_one();
-            return Look::Alone;
-        }
-        let outcome = if began { Outcome::Miss } else { Outcome::Collapsed };
-        Look::Answered(outcome, self.confirmed_to(confirmed, &client.parts, account))
-    }
-
-    /// For all who waited while another instance's answer was looked for, and is there.
-    fn joined_found(&self, flight: &Flight, found: &Found, client: &Client) -> Look {
-        let (headers, now) = (&client.parts.headers, self.clock.now());
-        let suits = |stored: &&Arc<Stored>| {
-            let vary = VaryOn::read(&stored.head.headers).unwrap_or_default();
-            let is_for_this = flight.answers(&vary, headers) && self.ledger.is_live(stored);
-            is_for_this && found.verdict(headers, now) == Verdict::Serve
-        };
-        let Some(stored) = found.stored.as_ref().filter(suits) else {
-            self.telemetry.coalescing.parted.add_one();
-            return Look::Again;
-        };
-        let account = Account { detail: Some(found.tier.word()), ..Account::default() };
-        Look::Answered(Outcome::Hit, respond::kept(stored, &client.parts, now, &account))
-    }
-
-    /// For one who joined: an answer that is being kept, if it is an answer to this request, now.
-    fn joined(
-        &self,
-        flight: &Arc<Flight>,
-        key: Key,
-        arrived: &Arc<Arrived>,
-        client: &Client,
-        account: &Account,
-    ) -> Look {
-        let headers = &client.parts.headers;
-        // Another variant of it.
-        if !flight.answers(&arrived.vary, headers) {
-            self.telemetry.coalescing.parted.add_one();
-            return Look::Again;
-        }
-        // The head may have come long ago, and the body be coming still.
-        match verdict(Some(&arrived.lifetime), headers, self.clock.now()) {
-            Verdict::Serve => {}
-            Verdict::Ask(Forward::Stale) | Verdict::ServeStale | Verdict::ServeAndRefresh => {
-                self.flights.retire(key, flight);
-                return Look::Again;
-            }
-            _ => return Look::Alone,
-        }
-        match arrived.tee.reader() {
-            Some(reader) => {
-                let response = self.along(arrived, reader, &client.parts, account, false);
-                Look::Answered(Outcome::Collapsed, response)
-            }
-            // Its beginning has gone by: it will not be kept.
-            None => Look::Alone,
-        }
     }
 
     /// Asks the upstream without giving others a part in it. What may be kept is kept all the same.
@@ -340,7 +275,7 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// An answer that is coming in, read along.
-    fn along(
+    pub(super) fn along(
         &self,
         arrived: &Arrived,
         reader: Reader,
@@ -378,7 +313,7 @@ impl<C: Connector> Proxy<C> {
     ) -> Option<Response<Body>> {
         let now = self.clock.now();
         let kept = kept.filter(|kept| {
-            self.ledger.is_live(kept) && slice::has_all(kept, &parts.method, &parts.headers)
+            self.record.is_live(kept) && slice::has_all(kept, &parts.method, &parts.headers)
         })?;
         serves_on_error(&kept.lifetime, &parts.headers, now).then(|| {
             self.telemetry.validation.failed.add_one();

@@ -17,9 +17,11 @@ use super::job::{Facts, Job, Terms, Wants, is_failure, plain};
 use super::keep::Keeping;
 use super::lead::Lead;
 use super::prepare::{is_endless, passing};
+use super::refusal::is_refusal;
 use crate::clock::Timestamp;
+use crate::object::Labels;
 use crate::semantics::storable::{Asked, Keep, Times, storable};
-use crate::semantics::{NotStored, validator};
+use crate::semantics::{Lifetime, NotStored, validator};
 use crate::shared::{Landed, Lease};
 use crate::store::Room;
 use crate::upstream::{Connector, Received, Sent, UpstreamError};
@@ -152,7 +154,7 @@ impl<C: Connector> Proxy<C> {
         // Time in the queue is not the answer's: it must not make it older.
         let permit = self.client.enter().await?;
         // Before the request is sent: whatever is changed from now on may not be in its answer.
-        let stamp = self.ledger.stamp();
+        let (stamp, asked_at) = (self.record.stamp(), self.clock.monotonic());
         let requested_at = self.clock.now();
         let began = tokio::time::Instant::now();
         let sent = self.client.send(permit, request, self.client_silence_max).await;
@@ -168,19 +170,24 @@ impl<C: Connector> Proxy<C> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::Malformed);
         }
+        if is_refusal(response.status()) {
+            self.was_refused(terms).await;
+        }
         self.snapshot.metrics(terms.route).upstream.record(began.elapsed());
         let times = Times { requested_at, answered_at: now };
-        let Terms { resource, route, here, .. } = *terms;
-        Ok((response, Facts { times, stamp, resource, route, here }))
+        let Terms { route, here, .. } = *terms;
+        let called = terms.called.clone();
+        Ok((response, Facts { times, asked_at, stamp, called, route, here }))
     }
 
     /// Whether it is kept, and how.
-    pub(super) fn decide(&self, (response, facts): Exchange, terms: &Terms) -> Fetched {
+    pub(super) fn decide(&self, (response, mut facts): Exchange, terms: &Terms) -> Fetched {
         let status = response.status();
         let decided = if terms.is_better_kept(status, facts.times.answered_at) {
             Err(NotStored::Failure)
         } else {
-            self.storable(terms, status, response.headers(), facts).and_then(|keep| {
+            self.storable(terms, status, response.headers(), &facts).and_then(|(keep, labels)| {
+                facts.called.labels = labels;
                 let room = self.roomy(&response)?;
                 Ok((keep, room, self.place(terms, response.headers())))
             })
@@ -222,14 +229,14 @@ impl<C: Connector> Proxy<C> {
         }
     }
 
-    /// What the law says of an answer on these terms.
+    /// What the law says of an answer on these terms, and what it can be called by, as far as its head tells.
     pub(super) fn storable(
         &self,
         terms: &Terms,
         status: StatusCode,
         headers: &HeaderMap,
-        facts: Facts,
-    ) -> Result<Keep, NotStored> {
+        facts: &Facts,
+    ) -> Result<(Keep, Labels), NotStored> {
         let asked = Asked {
             method: &terms.method,
             method_is_cached: terms.cacheable.by_body,
@@ -240,7 +247,22 @@ impl<C: Connector> Proxy<C> {
             wants_part: terms.wants != Wants::Whole,
         };
         let policy = &self.snapshot.routes.get(terms.route).policy;
-        storable(&asked, status, headers, policy, facts.times, self.dice.roll())
+        let keep = storable(&asked, status, headers, policy, facts.times, self.dice.roll())?;
+        let labels = self.with_head(&terms.called, headers).ok_or(NotStored::Untaggable)?;
+        // Of a part nobody knows what the whole is called.
+        if status == StatusCode::PARTIAL_CONTENT && !terms.called.later.is_empty() {
+            return Err(NotStored::Untaggable);
+        }
+        let lifetime = self.settled(keep.lifetime, &labels, facts);
+        Ok((Keep { lifetime, ..keep }, labels))
+    }
+
+    /// A lifetime that ends with the token of who asks, or soon, where the backend may not have settled.
+    pub(super) fn settled(&self, lifetime: Lifetime, labels: &Labels, facts: &Facts) -> Lifetime {
+        let settle = self.snapshot.routes.get(facts.route).settle;
+        let settle = self.record.settles(labels, facts.asked_at, settle);
+        let settled_at = settle.map(|settle| facts.times.answered_at.plus(settle));
+        [facts.called.ends_at, settled_at].into_iter().flatten().fold(lifetime, Lifetime::ending)
     }
 
     /// Whether a body like this can be held whole.

@@ -13,6 +13,7 @@ use super::job::{Facts, Job, Terms, is_failure};
 use super::plan::Cacheable;
 use super::prepare::passing;
 use super::respond::{Account, Trouble, failed, single};
+use crate::invalidation::Fate;
 use crate::object::Stored;
 use crate::semantics::NotStored;
 use crate::semantics::validation::{self, HeadSays};
@@ -64,6 +65,12 @@ impl<C: Connector> Proxy<C> {
         let headers = response.headers().clone();
         let length = kept.part.map_or(Some(kept.body.len() as u64), |part| part.total);
         let is_ok = kept.head.status == StatusCode::OK || kept.part.is_some();
+        // Something was declared of it while we waited to ask: a head alone does not take that back.
+        match self.record.fate(kept) {
+            Fate::Live => {}
+            Fate::Soft => return,
+            Fate::Dead => return self.forget(terms.cacheable.key, &terms.headers, kept),
+        }
         match validation::head_says(&headers, &kept.fields(), length) {
             // What is kept answers GET: it is judged as an answer to that.
             HeadSays::Same if is_ok && kept.part.is_none() => {

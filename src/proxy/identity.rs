@@ -7,11 +7,17 @@
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode;
 
-use crate::object::{KeyBuilder, KeySecret, Part};
-use crate::proxy::query;
+use crate::clock::Timestamp;
+use crate::naming::Piece;
+use crate::object::{KeyBuilder, KeySecret, Part, Tag};
 use crate::proxy::wanted::Wanted;
+use crate::proxy::{jwt, query};
 use crate::secret::Secret;
+
+/// Headers that are credentials, or hold some, whatever is configured.
+const BY_NATURE: [HeaderName; 3] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE];
 
 /// Headers in which servers commonly look for a credential, or a proxy says who is asking. Not `Authorization`: RFC 9111
 /// has rules of its own for that.
@@ -41,6 +47,14 @@ const CUSTOMARY_HEADERS: [&str; 24] = [
     "x-user-name",
     "x-username",
 ];
+
+/// Credentials of one request. What is kept for it is called by each of them: each costs some digests with every fetch, and a
+/// place in the entry.
+const CREDENTIALS_MAX: usize = 16;
+
+/// More than there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyCredentials;
 
 /// Where a credential may stand in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +94,27 @@ struct Known {
     label: String,
 }
 
+impl Settings {
+    /// Whether what this piece of a template stands for is a credential; while the list is a guess, also what may be one.
+    pub fn guards(&self, piece: &Piece) -> bool {
+        match piece {
+            Piece::Header(name) => {
+                let is_it = |source: &CredentialSource| matches!(source, CredentialSource::Header(known) if known == name);
+                BY_NATURE.contains(name)
+                    || self.credentials.iter().any(is_it)
+                    || (!self.declared && is_customary(name.as_str()))
+            }
+            Piece::Query(name) => self.credentials.iter().any(|source| match source {
+                CredentialSource::Query(known) => {
+                    query::may_be_one_of(name.as_bytes(), std::slice::from_ref(known))
+                }
+                CredentialSource::Header(_) | CredentialSource::Cookie(_) => false,
+            }),
+            Piece::Text(_) | Piece::Capture(_) | Piece::Identity | Piece::Body(_) => false,
+        }
+    }
+}
+
 impl Identity {
     /// `random`: drawn once a process; keys the digests where no secret is configured.
     pub fn new(settings: &Settings, random: &[u8; 32]) -> Self {
@@ -113,8 +148,13 @@ impl Identity {
     }
 
     /// Adds every credential of the request; returns the source of the first that is not empty: who is asking.
-    pub fn feed(&self, wanted: &Wanted<'_>, into: &mut KeyBuilder) -> Option<&CredentialSource> {
+    pub fn feed(
+        &self,
+        wanted: &Wanted<'_>,
+        into: &mut KeyBuilder,
+    ) -> Result<Option<&CredentialSource>, TooManyCredentials> {
         let mut caller = None;
+        let mut count = 0_usize;
         for known in &self.sources {
             let mut found = false;
             each(&known.source, wanted, |value| {
@@ -123,19 +163,66 @@ impl Identity {
                     found = true;
                 }
                 into.part(Part::Credential, value);
+                count += 1;
                 if !value.is_empty() && caller.is_none() {
                     caller = Some(&known.source);
                 }
             });
         }
-        caller
+        if count > CREDENTIALS_MAX { Err(TooManyCredentials) } else { Ok(caller) }
+    }
+
+    /// What stands for who is asking: nobody can get from it to the credential.
+    pub fn id(&self, wanted: &Wanted<'_>) -> Option<String> {
+        let mut first = None;
+        for known in &self.sources {
+            each(&known.source, wanted, |value| {
+                if first.is_none() && !value.is_empty() {
+                    let mut parts = KeyBuilder::new();
+                    parts.part(Part::CredentialSource, known.label.as_bytes());
+                    parts.secret_part(Part::Identity, value);
+                    first = Some(parts.finish(&self.secret));
+                }
+            });
+        }
+        let digest = first.and_then(|key| key.bytes().first_chunk().map(|bytes| u64::from_be_bytes(*bytes)));
+        digest.map(|digest| format!("{digest:016x}"))
+    }
+
+    /// How what is kept for the credentials of this request is called.
+    pub(super) fn bearer_tags(&self, wanted: &Wanted<'_>, into: &mut Vec<Tag>) {
+        for known in &self.sources {
+            each(&known.source, wanted, |value| into.extend(self.tags_of(value)));
+        }
+    }
+
+    /// How what is kept for a credential is called, wherever it stood and however it was written there: by all that it can be
+    /// read as.
+    pub(super) fn tags_of(&self, credential: &[u8]) -> Vec<Tag> {
+        let tag = |bytes: &Vec<u8>| {
+            let mut parts = KeyBuilder::new();
+            parts.secret_part(Part::Bearer, bytes);
+            Tag::parts("bearer", [&parts.finish(&self.secret).bytes()[..]])
+        };
+        forms(credential).iter().map(tag).collect()
+    }
+
+    /// When the first of the tokens of this request ends.
+    pub(super) fn expires(&self, wanted: &Wanted<'_>) -> Option<Timestamp> {
+        let mut first: Option<Timestamp> = None;
+        for known in &self.sources {
+            each(&known.source, wanted, |value| {
+                if let Some(end) = jwt::expires(value) {
+                    first = Some(first.map_or(end, |first| first.min(end)));
+                }
+            });
+        }
+        first
     }
 
     /// Whether the value of this header is, or holds, a credential.
     pub fn guards_header(&self, name: &HeaderName) -> bool {
-        [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(name)
-            || self.headers().any(|header| header == name)
-            || is_customary(name.as_str())
+        BY_NATURE.contains(name) || self.headers().any(|header| header == name) || is_customary(name.as_str())
     }
 
     /// Whether this cookie is a credential.
@@ -179,6 +266,39 @@ pub(super) fn is_customary(name: &str) -> bool {
     // Asked for each header of a request: most have another beginning.
     matches!(name.as_bytes().first(), Some(b'a' | b'c' | b'r' | b'x'))
         && CUSTOMARY_HEADERS.iter().any(|known| known.len() == name.len() && known.bytes().eq(folded()))
+}
+
+/// One way to read what stands somewhere.
+type Reading = fn(&[u8]) -> Vec<u8>;
+
+/// All that a credential can be read as: as it stands there, without quotes, without what encodes it in a cookie or a query, and
+/// without the word before it, such as `Bearer`. Who names one to be forgotten has it as it was issued, or as it was seen under
+/// way: the forms of both are held against each other. What two credentials have in common by this costs a fetch.
+fn forms(credential: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = vec![credential.trim_ascii().to_vec()];
+    let readings: [Reading; 5] = [
+        without_quotes,
+        |form| percent_decode(form).collect(),
+        |form| query::decode_bytes(form).into_owned(),
+        // Quotes may be encoded with the rest.
+        without_quotes,
+        |form| jwt::without_scheme(form).to_vec(),
+    ];
+    for reading in readings {
+        for at in 0..forms.len() {
+            let read = forms.get(at).map(|form| reading(form).trim_ascii().to_vec()).unwrap_or_default();
+            if !forms.contains(&read) {
+                forms.push(read);
+            }
+        }
+    }
+    forms.retain(|form| !form.is_empty());
+    forms
+}
+
+fn without_quotes(text: &[u8]) -> Vec<u8> {
+    let within = text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
+    within.unwrap_or(text).to_vec()
 }
 
 /// Every value that stands at this source, in order.
@@ -304,7 +424,7 @@ mod tests {
         };
         let mut builder = KeyBuilder::new();
         let identity = identity(sources);
-        let caller = identity.feed(&wanted, &mut builder).map(ToString::to_string);
+        let caller = identity.feed(&wanted, &mut builder).unwrap().map(ToString::to_string);
         let parts = builder.parts().map(|(part, bytes)| (part, bytes.escape_ascii().to_string())).collect();
         (caller, parts)
     }
@@ -392,6 +512,37 @@ mod tests {
         assert_eq!(parts.len(), 2);
         let (caller, _) = fed(DEFAULTS, &[("authorization", b"")], Some("token=q"));
         assert_eq!(caller.as_deref(), Some("query:token"));
+    }
+
+    #[test]
+    fn a_credential_is_found_however_it_was_written_and_is_named() {
+        let identity = identity(DEFAULTS);
+        for (sent, named) in [
+            ("abc%2Bdef%3D%3D", "abc+def=="),
+            ("abc%2bdef%3d%3D", "abc%2Bdef%3D%3D"),
+            ("abc+def==", "abc+def=="),
+            ("abc+def", "abc def"),
+            ("abc%20def", "abc+def"),
+            ("\"s3cr3ts\"", "s3cr3ts"),
+            ("s3cr3ts", "\"s3cr3ts\""),
+            ("%22s3cr3ts%22", "s3cr3ts"),
+            ("\"Bearer%20s3cr3ts\"", "s3cr3ts"),
+            ("Bearer s3cr3ts", "s3cr3ts"),
+            ("s3cr3ts", "bearer s3cr3ts"),
+            (" Bearer  s3cr3ts ", "Bearer  s3cr3ts"),
+        ] {
+            let borne = identity.tags_of(sent.as_bytes());
+            let found = identity.tags_of(named.as_bytes()).iter().any(|tag| borne.contains(tag));
+            assert!(found, "{sent} {named}");
+        }
+        let other = identity.tags_of(b"another");
+        assert!(!identity.tags_of(b"s3cr3ts").iter().any(|tag| other.contains(tag)));
+        assert_eq!(other.len(), 1, "most can be read in one way only");
+        assert!(
+            [&b""[..], b" ", b"\"\""]
+                .iter()
+                .all(|empty| { identity.tags_of(empty).iter().all(|tag| !other.contains(tag)) })
+        );
     }
 
     #[test]

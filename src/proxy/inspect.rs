@@ -1,30 +1,26 @@
 //! `inspect`: what `plan` decides about a request and why, in words, for `explain` and `/entry`.
 //!
 //! It shows the parts that `plan` hashes, read back from the same builder, so it can't tell another story.
-//! Invariant: no credential is in what it returns. The parts that hold one by their kind are hidden, and so is every
-//! other value in which one of this request's credentials is found, plain or decoded.
+//! Invariant: no credential is in what it returns. All that is of the request goes through `veil`.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
-use percent_encoding::percent_decode;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use crate::object::{KeyBuilder, Part};
+use super::called;
+use super::veil::Veil;
+use crate::naming::{Bounds, Piece};
 use crate::proxy::identity::Identity;
 use crate::proxy::plan::{self, Wanted};
-use crate::proxy::query;
-use crate::proxy::route::{Route, Routes, Scope};
+use crate::proxy::route::{Route, Routes, Scope, WhenCutOff};
 use crate::semantics::Audience;
 
-/// What stands in place of a credential.
-const HIDDEN: &str = "(hidden)";
-/// Below this a credential is not looked for inside of other text: `x` is no secret, and in half of all words.
-const SHORT_BYTES: usize = 6;
-/// How much of a body is shown: enough to know it by.
-const BODY_SHOWN_BYTES: usize = 200;
+pub use super::veil::KeyPart;
+
+/// More tags of one template are not written out.
+const TAGS_SHOWN: Bounds = Bounds { count_max: 100, bytes_max: 1000 };
 
 /// All that can be said of a request without looking at what is held.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,21 +47,18 @@ pub struct Inspection {
     pub digest: Option<String>,
     /// Why there is none.
     pub digest_note: Option<&'static str>,
+    /// What its entry is called, as far as the request tells. What the answer's body will tell is as it is written.
+    pub tags: Vec<String>,
     /// What the route says of lifetimes.
     pub lifetimes: Lifetimes,
+    /// How long after an invalidation of it a fetch is kept no longer than that, such as `2s`.
+    pub settle: String,
+    /// `serve` or `bypass`.
+    pub when_cut_off: &'static str,
     /// The route's methods.
     pub methods: Vec<String>,
     /// The route's scope.
     pub scope: &'static str,
-}
-
-/// One part of a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct KeyPart {
-    /// Such as `path` or `header:accept-language`.
-    pub part: String,
-    /// As sent, or `(hidden)`, or `(absent)`.
-    pub value: String,
 }
 
 /// A route's lifetimes, as one would write them.
@@ -88,14 +81,8 @@ pub struct Lifetimes {
     pub stale_if_error: String,
 }
 
-/// The credentials of one request, in every form in which they must not be shown.
-struct Veil<'i> {
-    identity: &'i Identity,
-    forms: Vec<Vec<u8>>,
-}
-
-/// Routes the request, gathers its key, and tells.
-pub fn inspect(wanted: &Wanted<'_>, routes: &Routes, identity: &Identity) -> Inspection {
+/// Routes the request, gathers its key, and tells. `is_here`: this process is the one that would serve it.
+pub fn inspect(wanted: &Wanted<'_>, routes: &Routes, identity: &Identity, is_here: bool) -> Inspection {
     let (index, examined) = plan::route_of(wanted, routes);
     let route = routes.get(index);
     let veil = Veil::new(wanted, identity);
@@ -118,7 +105,13 @@ pub fn inspect(wanted: &Wanted<'_>, routes: &Routes, identity: &Identity) -> Ins
         key_parts: Vec::new(),
         digest: None,
         digest_note: None,
+        tags: Vec::new(),
         lifetimes: lifetimes(route),
+        settle: words(route.settle),
+        when_cut_off: match route.when_cut_off {
+            WhenCutOff::Serve => "serve",
+            WhenCutOff::Bypass => "bypass",
+        },
         methods: route.methods.iter().map(ToString::to_string).collect(),
         scope: scope(route.scope),
     };
@@ -127,10 +120,14 @@ pub fn inspect(wanted: &Wanted<'_>, routes: &Routes, identity: &Identity) -> Ins
         Ok(gathered) => {
             inspection.plan = "cache";
             inspection.identity = gathered.caller.map(ToString::to_string);
-            inspection.audience = Some(match plan::audience(&gathered) {
+            let audience = plan::audience(&gathered);
+            inspection.audience = Some(match audience {
                 Audience::Everyone => "everyone",
                 Audience::Identity => "identity",
             });
+            let is_known = is_here || identity.secret().is_configured();
+            let tags = tags(wanted, route, identity, audience, is_known);
+            inspection.tags = tags.iter().map(|tag| veil.shown(tag.as_bytes())).collect();
             inspection.key_parts = veil.parts(&gathered.builder);
             if gathered.builder.has_secret() && !identity.secret().is_configured() {
                 inspection.digest_note = Some(
@@ -142,6 +139,32 @@ pub fn inspect(wanted: &Wanted<'_>, routes: &Routes, identity: &Identity) -> Ins
         }
     }
     inspection
+}
+
+/// `is_known`: who asks is called the same here as where it is served.
+fn tags(
+    wanted: &Wanted<'_>,
+    route: &Route,
+    identity: &Identity,
+    audience: Audience,
+    is_known: bool,
+) -> Vec<String> {
+    let values = |piece: &Piece| match piece {
+        Piece::Identity if audience == Audience::Identity && !is_known => vec![piece.to_string()],
+        piece => called::values_of_entry(piece, wanted, route, identity, audience),
+    };
+    let mut tags = vec![
+        format!("route:{}", route.name),
+        format!("path:{}", percent_decode_str(wanted.path).decode_utf8_lossy()),
+    ];
+    tags.extend(values(&Piece::Identity).iter().map(|id| format!("identity:{id}")));
+    for template in &route.tags {
+        match template.resolve(values, TAGS_SHOWN) {
+            Ok(resolved) => tags.extend(resolved.iter().map(ToString::to_string)),
+            Err(_) => tags.push(template.to_string()),
+        }
+    }
+    tags
 }
 
 fn lifetimes(route: &Route) -> Lifetimes {
@@ -172,179 +195,6 @@ fn scope(scope: Scope) -> &'static str {
         Scope::Identity => "identity",
         Scope::Shared => "shared",
     }
-}
-
-impl<'i> Veil<'i> {
-    fn new(wanted: &Wanted<'_>, identity: &'i Identity) -> Self {
-        let mut forms = Vec::new();
-        let configured = identity.credentials(wanted);
-        let by_nature = [AUTHORIZATION, PROXY_AUTHORIZATION]
-            .into_iter()
-            .flat_map(|name| wanted.headers.get_all(name))
-            .map(|value| value.as_bytes().to_vec());
-        for credential in configured.into_iter().chain(by_nature) {
-            // `Bearer abc` is a secret for its second word; quotes around a cookie are not part of it.
-            let trimmed = credential.trim_ascii();
-            let bare =
-                trimmed.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")).unwrap_or(trimmed);
-            if let Some(space) = bare.iter().rposition(|byte| *byte == b' ') {
-                forms.push(bare[space + 1..].to_vec());
-            }
-            forms.push(decoded(bare).into_owned());
-            forms.push(bare.to_vec());
-            forms.push(credential);
-        }
-        forms.retain(|form| !form.is_empty());
-        // In a body it may stand as JSON writes it.
-        let texts = forms.iter().filter_map(|form| std::str::from_utf8(form).ok());
-        let escaped: Vec<Vec<u8>> = texts
-            .filter_map(|text| serde_json::to_string(text).ok())
-            .map(|json| json.trim_matches('"').as_bytes().to_vec())
-            .filter(|json| !json.is_empty() && !forms.contains(json))
-            .collect();
-        forms.extend(escaped);
-        Self { identity, forms }
-    }
-
-    /// Whether a credential is in it; one that is very short would be in much by chance, so it must be all of it.
-    fn covers(&self, bytes: &[u8]) -> bool {
-        let within = |text: &[u8]| {
-            self.forms.iter().any(|form| {
-                if form.len() < SHORT_BYTES {
-                    text == form.as_slice()
-                } else {
-                    text.windows(form.len()).any(|window| window == form.as_slice())
-                }
-            })
-        };
-        within(bytes) || within(&decoded(bytes))
-    }
-
-    /// For a terminal or JSON: as text, without what could steer a terminal.
-    fn shown(&self, bytes: &[u8]) -> String {
-        if self.covers(bytes) {
-            return HIDDEN.to_owned();
-        }
-        String::from_utf8_lossy(bytes)
-            .chars()
-            .map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter })
-            .collect()
-    }
-
-    fn request(&self, wanted: &Wanted<'_>) -> String {
-        let port = if wanted.authority.ends_with(':') { "*" } else { "" }; // An instance's own address.
-        let mut text = format!(
-            "{} {}://{}{port}{}",
-            wanted.method,
-            wanted.scheme,
-            self.shown(wanted.authority.as_bytes()),
-            self.shown(wanted.path.as_bytes())
-        );
-        if let Some(query) = wanted.query {
-            text.push('?');
-            text.push_str(&self.query(query));
-        }
-        text
-    }
-
-    /// Keeps names and separators; blanks the values of what is, or to some server could be, a credential.
-    fn query(&self, query: &str) -> String {
-        let mut text = String::with_capacity(query.len());
-        for piece in query.split_inclusive(['&', ';']) {
-            let (parameter, separator) = match piece.strip_suffix(['&', ';']) {
-                Some(parameter) => (parameter, &piece[parameter.len()..]),
-                None => (piece, ""),
-            };
-            text.push_str(&self.parameter(parameter));
-            text.push_str(separator);
-        }
-        // A credential that holds a separator itself has survived the pieces.
-        if self.covers(text.as_bytes()) { HIDDEN.to_owned() } else { text }
-    }
-
-    fn parameter(&self, parameter: &str) -> String {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let decoded = query::decode(name);
-        let is_credential = query::may_be_one_of(decoded.trim_ascii(), self.identity.params());
-        if is_credential || (self.covers(value.as_bytes()) && !self.covers(name.as_bytes())) {
-            return if value.is_empty() { name.to_owned() } else { format!("{name}={HIDDEN}") };
-        }
-        self.shown(parameter.as_bytes())
-    }
-
-    /// How it begins, and how long it is. A credential is looked for in all of it, before it is cut.
-    fn body(&self, bytes: &[u8]) -> String {
-        let all = self.shown(bytes);
-        let cut = (0..=BODY_SHOWN_BYTES).rev().find(|at| all.is_char_boundary(*at)).unwrap_or(0);
-        match all.get(..cut).filter(|_| all.len() > BODY_SHOWN_BYTES) {
-            Some(beginning) => format!("{beginning}… ({} bytes)", bytes.len()),
-            None if all.is_empty() => "(none)".to_owned(),
-            None => format!("{all} ({} bytes)", bytes.len()),
-        }
-    }
-
-    /// The parts for people: names and values that belong together in one line.
-    fn parts(&self, builder: &KeyBuilder) -> Vec<KeyPart> {
-        let mut parts: Vec<KeyPart> = Vec::new();
-        let mut name = Cow::Borrowed("");
-        let mut guarded = false;
-        let mut iter = builder.parts().peekable();
-        while let Some((part, bytes)) = iter.next() {
-            let label = match part {
-                Part::Method => "method",
-                Part::Scheme => "scheme",
-                Part::Authority => "authority",
-                Part::ForwardedHost => "forwarded host",
-                Part::Path => "path",
-                Part::Query => "query",
-                Part::HeaderName | Part::CookieName | Part::CredentialSource | Part::VaryName => {
-                    let text = String::from_utf8_lossy(bytes);
-                    guarded = self.guards(part, &text);
-                    name = Cow::Owned(match part {
-                        Part::CookieName => format!("cookie:{text}"),
-                        Part::CredentialSource => format!("credential {text}"),
-                        _ => format!("header:{text}"),
-                    });
-                    if !iter.peek().is_some_and(|(next, _)| is_value(*next)) {
-                        parts.push(KeyPart { part: name.to_string(), value: "(absent)".to_owned() });
-                    }
-                    continue;
-                }
-                Part::HeaderValue | Part::CookieValue | Part::Credential | Part::VaryValue => name.as_ref(),
-                Part::Resource => "resource",
-                Part::Body => "body",
-                Part::BodyType => "body's content-type",
-                Part::BodyEncoding => "body's content-encoding",
-                Part::BodyLanguage => "body's content-language",
-            };
-            let value = match part {
-                Part::Query => self.parameter(&String::from_utf8_lossy(bytes)),
-                Part::Body => self.body(bytes),
-                _ if guarded && is_value(part) => HIDDEN.to_owned(),
-                Part::Method | Part::Scheme => String::from_utf8_lossy(bytes).into_owned(),
-                _ => self.shown(bytes),
-            };
-            parts.push(KeyPart { part: label.to_owned(), value });
-        }
-        parts
-    }
-
-    fn guards(&self, part: Part, name: &str) -> bool {
-        match part {
-            Part::CookieName => self.identity.guards_cookie(name),
-            Part::CredentialSource => true,
-            _ => name.parse().is_ok_and(|name| self.identity.guards_header(&name)),
-        }
-    }
-}
-
-/// What follows a name.
-fn is_value(part: Part) -> bool {
-    matches!(part, Part::HeaderValue | Part::CookieValue | Part::Credential | Part::VaryValue)
-}
-
-fn decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
-    percent_decode(bytes).into()
 }
 
 /// A block for a terminal.
@@ -383,6 +233,15 @@ impl fmt::Display for Inspection {
             "stale      while revalidated {}, if the upstream fails {}",
             lifetimes.stale_while_revalidate, lifetimes.stale_if_error
         )?;
+        if self.settle != "0s" {
+            writeln!(f, "settle     {}", self.settle)?;
+        }
+        if self.when_cut_off != "serve" {
+            writeln!(f, "cut off    {}", self.when_cut_off)?;
+        }
+        for (index, tag) in self.tags.iter().enumerate() {
+            writeln!(f, "{:<10} {tag}", if index == 0 { "tags" } else { "" })?;
+        }
         let width = self.key_parts.iter().map(|part| part.part.chars().count()).max().unwrap_or(0);
         for (index, part) in self.key_parts.iter().enumerate() {
             let heading = if index == 0 { "key" } else { "" };
@@ -406,7 +265,7 @@ mod tests {
     use super::*;
     use crate::proxy::identity::Settings;
     use crate::proxy::plan::Content;
-    use crate::proxy::route::{BodyPart, Coalesce, KeyParts, Mode, Tiers, UNROUTED};
+    use crate::proxy::route::{BodyPart, Coalesce, KeyParts, Mode, Tiers, UNROUTED, WhenCutOff};
     use crate::secret::Secret;
     use crate::semantics::Policy;
 
@@ -431,6 +290,11 @@ mod tests {
             key: KeyParts::default(),
             tier: Tiers::Both,
             coalesce: Coalesce::Instance,
+            tags: Vec::new(),
+            invalidates: Vec::new(),
+            when_cut_off: WhenCutOff::Serve,
+            settle: Duration::ZERO,
+            write_through: false,
         }
     }
 
@@ -474,7 +338,7 @@ mod tests {
             upgrade: false,
         };
         let routes = Routes::new(vec![route], self::route(UNROUTED, "/{*rest}")).unwrap();
-        inspect(&wanted, &routes, identity)
+        inspect(&wanted, &routes, identity, false)
     }
 
     #[test]
@@ -482,6 +346,10 @@ mod tests {
         let mut user = route("user", "/api/users/{id}");
         user.key.headers.push(http::header::ACCEPT_LANGUAGE);
         user.key.cookies.push("lang".to_owned());
+        user.tags = ["user:{id} of {identity}", "page:{query:a}", "page:{body:/next}", "sort:{query:sort}"]
+            .map(|text| text.parse().unwrap())
+            .into();
+        (user.settle, user.when_cut_off) = (Duration::from_secs(2), WhenCutOff::Bypass);
         let bearer = format!("Bearer {SECRET}");
         let headers = [("authorization", bearer.as_str()), ("accept-language", "de")];
         let text = look(user, "/api/users/7?b=2&a=1", &headers, &identity(None)).to_string();
@@ -496,6 +364,14 @@ identity   header:authorization
 audience   identity
 lifetimes  ttl 5m, negative ttl 0s, jitter 5%, heuristic 10%
 stale      while revalidated 0s, if the upstream fails 0s
+settle     2s
+cut off    bypass
+tags       route:user
+           path:/api/users/7
+           identity:{identity}
+           user:7 of {identity}
+           page:1
+           page:{body:/next}
 key        method                           GET
            scheme                           http
            authority                        api.example
@@ -508,6 +384,36 @@ key        method                           GET
 digest     none: A credential is in the key and no identity.key_secret is configured, so the digest differs by process, or by the instances that share a Redis.
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_tags_are_those_that_the_request_tells() {
+        let bearer = format!("Bearer {SECRET}");
+        let with = [("authorization", bearer.as_str()), ("x-tenant", "acme")];
+        let tags = |scope: Scope, tags: &[&str], url: &str, key_secret: Option<&str>| {
+            let mut route = route("a", "/a/{id}");
+            (route.scope, route.tags) = (scope, tags.iter().map(|text| text.parse().unwrap()).collect());
+            look(route, url, &with, &identity(key_secret)).tags.split_off(2)
+        };
+        let auto = tags(Scope::Auto, &["{identity}:x"], "/a/1", Some("k"));
+        let id = auto[0].strip_prefix("identity:").unwrap();
+        assert!(id.len() == 16 && auto[1] == format!("{id}:x"), "{auto:?}");
+        assert_eq!(tags(Scope::Auto, &["{identity}"], "/a/1", None), ["identity:{identity}", "{identity}"]);
+        // What everybody shares is nobody's.
+        for key_secret in [None, Some("k")] {
+            assert_eq!(tags(Scope::Shared, &["{identity}", "x"], "/a/1", key_secret), ["x"]);
+        }
+        let two = tags(Scope::Shared, &["{query:p}:{id}:{header:x-tenant}"], "/a/%C3%A9?p=1&p=b%20c", None);
+        assert_eq!(two, ["1:é:acme", "b c:é:acme"]);
+        let hidden = tags(Scope::Shared, &["u:{id}"], &format!("/a/{SECRET}"), None);
+        assert_eq!(hidden, ["(hidden)"]);
+    }
+
+    #[test]
+    fn what_is_passed_has_no_tags() {
+        let mut route = route("a", "/a");
+        route.mode = Mode::Pass;
+        assert_eq!(look(route, "/a", &[], &identity(None)).tags, [""; 0]);
     }
 
     #[test]
@@ -666,7 +572,7 @@ digest     none: A credential is in the key and no identity.key_secret is config
             upgrade: false,
         };
         let routes = Routes::new(vec![route], self::route(UNROUTED, "/{*rest}")).unwrap();
-        let text = inspect(&wanted, &routes, &identity(None)).to_string();
+        let text = inspect(&wanted, &routes, &identity(None), false).to_string();
         assert!(text.lines().all(|line| !line.contains(char::is_control)), "{text:?}");
     }
 
@@ -709,6 +615,9 @@ digest     none: A credential is in the key and no identity.key_secret is config
             route.key.headers =
                 ["authorization", "cookie", "x-api-key", "x-copy"].map(HeaderName::from_static).to_vec();
             route.key.cookies = vec!["session".to_owned(), "lang".to_owned()];
+            route.tags = ["{x}", "a{header:x-copy}:{x}", "{query:copy}", "{header:x-api-key}", "{identity}"]
+                .map(|text| text.parse().unwrap())
+                .into();
             if lists {
                 route.key.query = Some(vec!["token".to_owned(), "copy".to_owned()]);
             }

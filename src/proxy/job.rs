@@ -5,18 +5,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::header::{IF_RANGE, RANGE};
+use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use super::Proxy;
+use super::called::Called;
 use super::client::Client;
 use super::failure::Failure;
 use super::forward::Purpose;
 use super::lookup::Patience;
 use super::plan::Cacheable;
 use crate::clock::Timestamp;
-use crate::object::{Resource, Stamp, Stored};
+use crate::object::{Stamp, Stored};
 use crate::semantics::storable::Times;
 use crate::semantics::verdict::serves_on_error;
 use crate::semantics::{conditional, validation, validator};
@@ -44,9 +46,9 @@ pub struct Terms {
     pub cacheable: Cacheable,
     /// The route's place in the snapshot.
     pub route: usize,
-    /// What is asked for.
-    pub resource: Resource,
-    /// How much of it.
+    /// What the answer can be called by, as far as the request tells.
+    pub called: Called,
+    /// How much of it is asked for.
     pub wants: Wants,
     /// What is kept for it, and can't be used as it is.
     pub kept: Option<Arc<Stored>>,
@@ -68,14 +70,16 @@ pub enum Wants {
 }
 
 /// What is known of an answer beside what it says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Facts {
     /// When it was asked for and when it came.
     pub times: Times,
-    /// All that had been changed before it was asked for.
+    /// … and when on the clock that never goes back.
+    pub asked_at: Duration,
+    /// All that had been declared invalid before it was asked for.
     pub stamp: Stamp,
-    /// What it is an answer for.
-    pub resource: Resource,
+    /// What it can be called by, as far as is known.
+    pub called: Called,
     /// The route's place in the snapshot.
     pub route: usize,
     /// See `Terms`.
@@ -115,12 +119,17 @@ impl<C: Connector> Proxy<C> {
             _ => {}
         }
         let wanted = client.wanted(&target, &client.parts.method);
+        let called = self.called(&wanted, client.route, cacheable);
+        if !called.later.is_empty() {
+            // What its body is called by must be readable.
+            request.headers_mut().remove(ACCEPT_ENCODING);
+        }
         let terms = Terms {
             method: client.parts.method.clone(),
             headers: Arc::clone(headers),
             cacheable: *cacheable,
             route: client.route,
-            resource: self.resource(&wanted, client.route),
+            called,
             wants,
             kept,
             here: client.asked_here(&target),

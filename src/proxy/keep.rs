@@ -13,8 +13,7 @@ use super::job::{Facts, Terms};
 use super::plan::variant_key;
 use super::prepare::{add_date, compact, prepare, without};
 use super::tee::Tee;
-use crate::object::{Head, Key, Stored};
-use crate::semantics::groups::groups;
+use crate::object::{Head, Key, Labels, Stored};
 use crate::semantics::range::ContentRange;
 use crate::semantics::storable::Keep;
 use crate::semantics::vary::VaryOn;
@@ -66,9 +65,25 @@ impl Keeping {
         let tee = Tee::new(length, room);
         let lifetime = keep.lifetime;
         let answered = if around.between.is_some() { StatusCode::PARTIAL_CONTENT } else { status };
-        let arrived = Arrived { head, answered, whole_head, part, lifetime, vary, was_cached, tee };
+        let called = (facts.called.clone(), facts.stamp);
+        let arrived =
+            Arrived::new((head, answered, whole_head), (part, lifetime, vary, was_cached), called, tee);
         let arrived = Arc::new(arrived);
         Self { arrived, key, body, facts, base: terms.cacheable.key, around }
+    }
+}
+
+impl Keeping {
+    /// Who asked is told this status: it is kept as an answer to another method.
+    pub(super) fn answer_as(&mut self, status: StatusCode) {
+        if let Some(arrived) = Arc::get_mut(&mut self.arrived)
+            && arrived.head.status != status
+        {
+            arrived.answered = status;
+            let headers =
+                arrived.whole_head.take().map_or_else(|| arrived.head.headers.clone(), |head| head.headers);
+            arrived.whole_head = Some(Head { status, headers });
+        }
     }
 }
 
@@ -129,11 +144,13 @@ impl<C: Connector> Proxy<C> {
     pub(super) fn put(&self, key: Key, stored: Arc<Stored>) -> bool {
         // RFC 9111, 4: "When more than one suitable response is stored, a cache MUST use the most recent one": a long body
         // that was asked for earlier must not take the place of what was asked for later and is here already. But where that is
-        // a part of it, nothing is lost; and what is over or dead is in nobody's way.
+        // a part of it, nothing is lost; and what is over or dead is in nobody's way. What was declared invalid while it came takes no place
+        // of what was not.
         let has_newer = self.entry_at(&key).is_some_and(|kept| {
-            kept.requested_at > stored.requested_at
+            let is_later = kept.requested_at > stored.requested_at
                 && kept.lifetime.is_fresh(stored.answered_at)
-                && !is_part_of(&kept, &stored)
+                && !is_part_of(&kept, &stored);
+            is_later || !self.record.is_live(&stored)
         });
         if !has_newer {
             self.memory.put(key, stored);
@@ -147,10 +164,9 @@ impl<C: Connector> Proxy<C> {
         head: &Head,
         body: Bytes,
         part: Option<ContentRange>,
-        lifetime: Lifetime,
-        facts: Facts,
+        (lifetime, labels): (Lifetime, Labels),
+        facts: &Facts,
     ) -> Stored {
-        let groups = groups(&head.headers);
         let (head, has_cache_status) = head.for_hits();
         Stored {
             head,
@@ -162,10 +178,9 @@ impl<C: Connector> Proxy<C> {
             part,
             lifetime,
             route: Arc::clone(&self.snapshot.routes.get(facts.route).name),
-            groups,
-            resource: facts.resource,
+            labels,
             stamp: facts.stamp,
-            live_at: AtomicU64::new(facts.stamp.0),
+            live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
         }
     }

@@ -16,7 +16,7 @@ use super::keep::Keeping;
 use super::lookup::{Found, Patience};
 use super::own_address::is_named_in;
 use super::route::Coalesce;
-use crate::object::{Key, Stamp};
+use crate::object::Key;
 use crate::semantics::Verdict;
 use crate::shared::{Landed, Lease, Name, Token, Turn};
 use crate::upstream::Connector;
@@ -41,8 +41,8 @@ impl<C: Connector> Proxy<C> {
             return Lead::Fetch(None);
         };
         let (headers, route) = (Arc::clone(&terms.headers), terms.route);
-        let Terms { resource, here, .. } = *terms;
-        let asking = Asking { base: terms.cacheable.key, headers, route, resource, here };
+        let (path, here) = (Arc::clone(&terms.called.labels.path), terms.here);
+        let asking = Asking { base: terms.cacheable.key, headers, route, path, here };
         let base = terms.cacheable.key;
         let until = Instant::now() + self.client.settings().response_timeout;
         let mut patience = match terms.patience {
@@ -111,8 +111,6 @@ impl<C: Connector> Proxy<C> {
     /// Whether others may have what this brings.
     fn is_for_all(&self, terms: &Terms) -> bool {
         let route = self.snapshot.routes.get(terms.route);
-        // What this instance knows to have changed, it takes from nobody else: they may not know it.
-        let is_unchanged = self.ledger.holds(terms.resource, Stamp::default());
-        route.coalesce == Coalesce::Cluster && terms.wants == Wants::Whole && is_unchanged
+        route.coalesce == Coalesce::Cluster && terms.wants == Wants::Whole
     }
 }

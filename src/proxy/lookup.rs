@@ -9,7 +9,7 @@ use super::Proxy;
 use super::plan::variant_key;
 use super::slice;
 use crate::clock::Timestamp;
-use crate::invalidation::Ledger;
+use crate::invalidation::{Fate, Record};
 use crate::object::{Key, Stored};
 use crate::semantics::{Forward, RequestDirectives, Verdict, verdict::verdict};
 use crate::store::{Slot, Variants};
@@ -19,8 +19,10 @@ use crate::store::{Slot, Variants};
 pub struct Found {
     /// Where an answer to this request lies, or would lie as far as is known.
     pub key: Key,
-    /// What lies there, fresh or not, unless it was changed since.
+    /// What lies there, fresh or not, unless it was declared invalid since.
     pub stored: Option<Arc<Stored>>,
+    /// It was softly: it is stale, whatever its lifetime says.
+    pub is_soft: bool,
     /// Other variants are kept, but not this one.
     pub other_variants: bool,
     /// Which tier gave it.
@@ -56,6 +58,8 @@ pub enum Tier {
     Memory,
     /// In the tier that all instances share.
     Shared,
+    /// In this process, which can't read the log of invalidations.
+    CutOff,
 }
 
 impl<C> Proxy<C> {
@@ -66,8 +70,10 @@ impl<C> Proxy<C> {
                 return Found::in_memory(resource, None);
             }
             Some(Slot::Entry(stored)) => {
-                let stored = Some(stored).filter(|stored| self.ledger.is_live(stored));
-                return Found::in_memory(resource, stored);
+                return match self.record.fate(&stored) {
+                    Fate::Dead => Found::in_memory(resource, None),
+                    fate => Found { is_soft: fate == Fate::Soft, ..Found::in_memory(resource, Some(stored)) },
+                };
             }
             Some(Slot::Varies(variants)) => variants,
         };
@@ -75,14 +81,15 @@ impl<C> Proxy<C> {
         let in_language = || variants.in_best_language(request).iter().find_map(|key| self.entry_at(key));
         let stored = self.entry_at(&key).or_else(in_language);
         let other_variants = stored.is_none();
-        Found { other_variants, ..Found::in_memory(key, stored) }
+        let is_soft = stored.as_ref().is_some_and(|stored| self.record.fate(stored) == Fate::Soft);
+        Found { is_soft, other_variants, ..Found::in_memory(key, stored) }
     }
 
     /// … and where memory would not take what this client's look into the shared tier has found, at that.
     pub(super) fn find_with(&self, looked: &Looked, resource: Key, request: &HeaderMap) -> Found {
         let found = self.find(resource, request);
         match (&found.stored, &looked.found) {
-            (None, Some(beyond)) if beyond.is_live(&self.ledger) => beyond.clone(),
+            (None, Some(beyond)) if beyond.is_live(&self.record) => beyond.clone(),
             _ => found,
         }
     }
@@ -114,7 +121,7 @@ impl<C> Proxy<C> {
     /// The live entry under this key.
     pub(super) fn entry_at(&self, key: &Key) -> Option<Arc<Stored>> {
         match self.memory.get(key)? {
-            Slot::Entry(stored) => Some(stored).filter(|stored| self.ledger.is_live(stored)),
+            Slot::Entry(stored) => Some(stored).filter(|stored| self.record.is_live(stored)),
             Slot::Varies(_) => None,
         }
     }
@@ -135,17 +142,18 @@ impl Tier {
         match self {
             Self::Memory => "memory",
             Self::Shared => "redis",
+            Self::CutOff => "cut-off",
         }
     }
 }
 
 impl Found {
     fn in_memory(key: Key, stored: Option<Arc<Stored>>) -> Self {
-        Self { key, stored, other_variants: false, tier: Tier::Memory }
+        Self { key, stored, is_soft: false, other_variants: false, tier: Tier::Memory }
     }
 
-    fn is_live(&self, ledger: &Ledger) -> bool {
-        self.stored.as_ref().is_some_and(|stored| ledger.is_live(stored))
+    fn is_live(&self, record: &Record) -> bool {
+        self.stored.as_ref().is_some_and(|stored| record.is_live(stored))
     }
 
     /// What may be done with it for this request.
@@ -157,6 +165,7 @@ impl Found {
                 let only_if_cached = RequestDirectives::read(request).only_if_cached;
                 if only_if_cached { Verdict::OnlyIfCached } else { Verdict::Ask(Forward::Partial) }
             }
+            Verdict::Serve if self.is_soft => soft(request),
             verdict => verdict,
         }
     }
@@ -165,5 +174,20 @@ impl Found {
     fn lacks_what_is_asked_for(&self, request: &HeaderMap) -> bool {
         let stored = self.stored.as_ref().filter(|stored| stored.part.is_some());
         stored.is_some_and(|stored| slice::of_part(stored, request).is_none())
+    }
+}
+
+/// What is fresh by what was said of it when it came, and stale by what was said since: what this client would take of that.
+fn soft(request: &HeaderMap) -> Verdict {
+    let asked = RequestDirectives::read(request);
+    // RFC 9111, 5.2.1.1: "Unless the max-stale request directive is also present, the client does not wish to receive a stale
+    // response."
+    let wants_fresh = (asked.max_age.is_some() || asked.min_fresh.is_some()) && asked.max_stale.is_none();
+    match (wants_fresh, asked.only_if_cached) {
+        (true, true) => Verdict::OnlyIfCached,
+        (true, false) => Verdict::Ask(Forward::Stale),
+        // The client wants nothing asked; who comes next begins the refresh.
+        (false, true) => Verdict::ServeStale,
+        (false, false) => Verdict::ServeAndRefresh,
     }
 }

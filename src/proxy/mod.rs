@@ -5,6 +5,7 @@ mod answer;
 mod beyond;
 mod body;
 mod buffered;
+mod called;
 mod change;
 mod client;
 mod coalesce;
@@ -20,6 +21,8 @@ mod hop;
 pub mod identity;
 pub mod inspect;
 mod job;
+mod joining;
+mod jwt;
 mod keep;
 mod lead;
 mod lookup;
@@ -34,6 +37,7 @@ mod prepare;
 mod pump;
 pub mod query;
 mod refresh;
+mod refusal;
 mod respond;
 pub mod route;
 mod share;
@@ -44,6 +48,7 @@ mod tee;
 mod uncacheable;
 mod upgrade;
 mod validate;
+mod veil;
 pub mod wanted;
 
 use std::sync::Arc;
@@ -51,6 +56,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 pub use body::Body;
 pub use failure::Failure;
@@ -60,8 +66,8 @@ pub use target::Peer;
 pub use upgrade::Hold;
 
 use crate::clock::Clock;
-use crate::invalidation::Ledger;
-use crate::object::Epoch;
+use crate::invalidation::{self, Record};
+use crate::naming::Bounds;
 use crate::shared::{self, Shared, Tier};
 use crate::store::{self, Filling, Memory};
 use crate::telemetry::Telemetry;
@@ -75,7 +81,15 @@ pub struct Proxy<C> {
     snapshot: Arc<Snapshot>,
     memory: Memory,
     filling: Arc<Filling>,
-    ledger: Arc<Ledger>,
+    record: Arc<Record>,
+    /// How much may come of templates, and of what an answer says that it is called.
+    bounds: Bounds,
+    /// The same for what an event names.
+    event_bounds: Bounds,
+    /// Bytes of an answer to a request that changes something which are read for what it says it changed.
+    read_bytes_max: usize,
+    /// Fetches at once for what was softly invalidated.
+    refreshes: Arc<Semaphore>,
     /// The tier behind memory, where there is one.
     shared: Option<Arc<Shared>>,
     flights: Arc<Flights>,
@@ -115,6 +129,10 @@ pub struct Parts<C> {
     pub client_silence_max: Duration,
     /// Another for each process.
     pub seed: u64,
+    /// What is invalid.
+    pub record: Arc<Record>,
+    /// How much may be declared at once.
+    pub invalidation: invalidation::Settings,
     /// The tier behind memory.
     pub shared: Option<Beyond>,
 }
@@ -126,8 +144,6 @@ pub struct Beyond {
     pub tier: Arc<dyn Tier>,
     /// What the configuration says of it.
     pub settings: shared::Settings,
-    /// Another for each process: of its record of changes.
-    pub epoch: Epoch,
 }
 
 /// Draws numbers that no two processes draw alike: how much of a route's jitter a lifetime gets, and what tells bodies apart.
@@ -139,14 +155,12 @@ impl<C> Proxy<C> {
     /// Holds nothing yet.
     pub fn new(parts: Parts<C>) -> Arc<Self> {
         let telemetry = &parts.telemetry;
-        let ledger = Arc::new(Ledger::new(Arc::clone(telemetry)));
+        let record = parts.record;
         let shared = parts.shared.map(|beyond| {
-            let ledger = Arc::clone(&ledger);
             Shared::new(shared::Parts {
                 tier: beyond.tier,
                 settings: beyond.settings,
-                epoch: beyond.epoch,
-                is_live: Box::new(move |stored| ledger.is_live(stored)),
+                stamps: Arc::<Record>::clone(&record),
                 secret: parts.snapshot.identity.secret().clone(),
                 routes: parts.snapshot.routes.unrouted_index(),
                 clock: parts.clock,
@@ -157,8 +171,18 @@ impl<C> Proxy<C> {
             shared,
             memory: Memory::new(&parts.memory, Arc::clone(telemetry)),
             filling: Filling::new(parts.memory.max_filling_bytes, Arc::clone(telemetry)),
-            flights: Flights::new(Arc::clone(telemetry), Arc::clone(&ledger)),
-            ledger,
+            flights: Flights::new(Arc::clone(telemetry), Arc::clone(&record)),
+            record,
+            bounds: Bounds {
+                count_max: parts.invalidation.entry_tags_max,
+                bytes_max: parts.invalidation.tag_bytes_max,
+            },
+            event_bounds: Bounds {
+                count_max: parts.invalidation.names_max,
+                bytes_max: parts.invalidation.tag_bytes_max,
+            },
+            read_bytes_max: parts.invalidation.body_bytes_max,
+            refreshes: Arc::new(Semaphore::new(parts.invalidation.refreshes_max)),
             uncacheable: Uncacheable::new(),
             dice: Dice(AtomicU64::new(parts.seed)),
             max_object_bytes: parts.memory.max_object_bytes,
@@ -185,6 +209,11 @@ impl<C> Proxy<C> {
     /// What is behind memory, if other instances use it too.
     pub fn shared(&self) -> Option<Arc<Shared>> {
         self.shared.clone()
+    }
+
+    /// What is invalid.
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
     }
 
     /// Whether there is a tier behind memory that other instances use too.

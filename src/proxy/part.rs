@@ -100,7 +100,8 @@ impl<C: Connector> Proxy<C> {
         if !by.contains_key(DATE) {
             headers.remove(DATE);
         }
-        let keep = self.storable(terms, StatusCode::OK, &headers, facts).ok()?;
+        let (keep, labels) = self.storable(terms, StatusCode::OK, &headers, &facts).ok()?;
+        facts.called.labels = labels.and(kept.labels.tags.iter().copied());
         add_date(&mut headers, facts.times.answered_at);
         let mut room = self.filling.room();
         if total > self.max_object_bytes || !room.grow(total) {
@@ -118,7 +119,7 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// Keeps a part, together with what is kept already of the same representation.
-    pub(super) fn put_part(&self, place: Shelf, new: Stored, facts: Facts) {
+    pub(super) fn put_part(&self, place: Shelf, new: Stored, facts: &Facts) {
         let key = place.1;
         let now = facts.times.answered_at;
         let Some(old) = self.entry_at(&key) else {
@@ -141,27 +142,29 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// Both parts as one, or as the whole, if they touch.
-    fn joined_parts(&self, old: &Stored, new: &Stored, mut facts: Facts) -> Option<Stored> {
+    fn joined_parts(&self, old: &Stored, new: &Stored, facts: &Facts) -> Option<Stored> {
+        let mut facts = facts.clone();
         let (old_range, new_range) = (old.part?, new.part?);
         let (range, body) = combine((&old_range, &old.body), (&new_range, &new.body))?;
         if body.len() as u64 > self.max_object_bytes {
             return None;
         }
         facts.stamp = facts.stamp.min(old.stamp);
+        let labels = new.labels.and(old.labels.tags.iter().copied());
         // RFC 9111, 3.4: "When combining the new response with one or more stored responses, a cache MUST update the stored
         // response header fields using the header fields provided in the new response, as per Section 3.2."
         let updated = validation::updated(&old.fields(), &new.fields());
         let length = body.len() as u64;
         if range.is_whole() {
             let head = Head { status: StatusCode::OK, headers: whole_headers(&updated, length) };
-            return Some(self.stored(&head, body, None, new.lifetime, facts));
+            return Some(self.stored(&head, body, None, (new.lifetime, labels), &facts));
         }
         let mut headers = whole_headers(&updated, length);
         let total = range.total.map_or_else(|| "*".to_owned(), |total| total.to_string());
         let value = format!("bytes {}-{}/{total}", range.first, range.last);
         headers.insert(CONTENT_RANGE, HeaderValue::from_str(&value).ok()?);
         let head = Head { status: StatusCode::PARTIAL_CONTENT, headers };
-        Some(self.stored(&head, body, Some(range), new.lifetime, facts))
+        Some(self.stored(&head, body, Some(range), (new.lifetime, labels), &facts))
     }
 }
 

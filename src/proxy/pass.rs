@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
+use http::header::ACCEPT_ENCODING;
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::Proxy;
 use super::body::Body;
+use super::change::Unanswered;
 use super::client::Client;
 use super::failure::Failure;
 use super::forward::Purpose;
 use super::prepare::passing;
+use super::refusal::is_refusal;
 use super::respond::{Account, failed, single};
 use super::target::Target;
 use super::upgrade::{self, Hold};
@@ -52,11 +55,14 @@ impl<C: Connector> Proxy<C> {
         let upgrades = client.hop.upgrade.is_some();
         let purpose = if upgrades { Purpose::Upgrade } else { Purpose::Pass };
         let target = client.target(&self.trusted_proxies)?;
-        let request = self.destination.request(&client, &target, purpose, sent)?;
+        let mut request = self.destination.request(&client, &target, purpose, sent)?;
+        if self.reads_answer(&client) {
+            request.headers_mut().remove(ACCEPT_ENCODING);
+        }
         let permit = self.client.enter().await?;
-        let (stamp, requested_at) = (self.ledger.stamp(), self.clock.now());
+        let (stamp, requested_at) = (self.record.stamp(), self.clock.now());
         let began = Instant::now();
-        let unanswered = self.watch(&client, &target, stamp);
+        let unanswered = self.watch(&client, &target);
         let mut response = match self.client.send(permit, request, self.client_silence_max).await {
             Ok(response) => response,
             Err(error) => {
@@ -66,12 +72,12 @@ impl<C: Connector> Proxy<C> {
                 return Err(error.into());
             }
         };
-        unanswered.settled();
         self.snapshot.metrics(client.route).upstream.record(began.elapsed());
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let times = Times { requested_at, answered_at: self.clock.now() };
-            return Ok(self.passed_on(&client, &target, response, (stamp, times), account));
+            return Ok(self.passed_on(&client, &target, response, (stamp, times, unanswered), account).await);
         }
+        unanswered.settled();
         match on_client.filter(|_| upgrades) {
             Some(on_client) => {
                 upgrade::splice(on_client, hold, &mut response);
@@ -82,18 +88,25 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// The upstream's answer on its way to the client, and what follows from it for what is kept.
-    fn passed_on(
+    async fn passed_on(
         self: &Arc<Self>,
         client: &Client,
         target: &Target<'_>,
-        response: Response<Received>,
-        (stamp, times): (Stamp, Times),
+        mut response: Response<Received>,
+        (stamp, times, mut unanswered): (Stamp, Times, Unanswered<'_, C>),
         account: &Account,
     ) -> Response<Body> {
-        let Some(own) = self.changed(client, target, &response, stamp) else {
+        if is_refusal(response.status()) {
+            self.was_refused_in_passing(client, target).await;
+        }
+        let terms = self.terms_of_get(client, target, &response);
+        let own = self.changed(client, target, (&mut response, stamp, terms.as_ref()), &mut unanswered).await;
+        // If the client goes away before this, what may have been changed is declared by that.
+        unanswered.settled();
+        let (Some(own), Some(terms)) = (own, terms) else {
             return single(passing(response), account);
         };
-        match self.new_state(client, target, (response, own, times)) {
+        match self.new_state(&terms, (response, own, times)) {
             Ok(keeping) => self.keep_for(*keeping, &client.parts, account),
             Err(response) => single(*response, account),
         }

@@ -28,6 +28,8 @@ pub enum PassReason {
     HeaderAlias,
     /// `scope = "identity"`, and nobody is named.
     NoCredential,
+    /// It bears more than what is kept for it could be called by.
+    TooManyCredentials,
     /// Its key would be too long.
     TooManyParts,
 }
@@ -46,6 +48,7 @@ impl PassReason {
             Self::RoutingHeader => "a header may route the request elsewhere at the upstream",
             Self::HeaderAlias => "a header has the name of another, with underscores",
             Self::NoCredential => "route scope is identity and no credential was sent",
+            Self::TooManyCredentials => "the request bears more than 16 credentials",
             Self::TooManyParts => "too much in the request would be part of the key",
         }
     }
@@ -68,6 +71,7 @@ impl PassReason {
             Self::RoutingHeader => "routing_header",
             Self::HeaderAlias => "header_alias",
             Self::NoCredential => "no_credential",
+            Self::TooManyCredentials => "too_many_credentials",
             Self::TooManyParts => "too_many_parts",
         }
     }

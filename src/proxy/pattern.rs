@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use percent_encoding::percent_decode;
+use percent_encoding::{CONTROLS, percent_decode, percent_encode};
 
 use crate::proxy::path;
 
@@ -50,10 +50,14 @@ impl Pattern {
         self.walk(path, |_, _| ())
     }
 
-    /// What its captures stand for in this path, as sent; nothing if it does not match.
-    pub fn captures<'s, 'p>(&'s self, path: &'p str) -> Vec<(&'s str, &'p str)> {
+    /// What its captures stand for in this path, as text; nothing if it does not match.
+    pub fn captures(&self, path: &str) -> Vec<(&str, String)> {
         let mut captured = Vec::new();
-        if self.walk(path, |name, value| captured.push((name, value))) { captured } else { Vec::new() }
+        if self.walk(path, |name, value| captured.push((name, as_text(value)))) {
+            captured
+        } else {
+            Vec::new()
+        }
     }
 
     pub(super) fn segments(&self) -> &[Segment] {
@@ -89,6 +93,14 @@ impl Segment {
             Self::Literal(_) => None,
             Self::One(name) | Self::Rest(name) => Some(name),
         }
+    }
+}
+
+/// Decoded: `%40me` and `@me` are called the same. What is no UTF-8 then is encoded again, in the one way that `%FF` is written.
+fn as_text(sent: &str) -> String {
+    match String::from_utf8(percent_decode(sent.as_bytes()).collect()) {
+        Ok(text) => text,
+        Err(error) => percent_encode(error.as_bytes(), CONTROLS).to_string(),
     }
 }
 
@@ -243,25 +255,23 @@ mod tests {
     }
 
     #[test]
-    fn captures_are_as_sent() {
-        let captured = |text: &'static str, path: &'static str| {
+    fn captures_are_texts() {
+        for (text, path, expected) in [
+            ("/a/{x}/{y}/{*z}", "/a/1/%40/c/d", &[("x", "1"), ("y", "@"), ("z", "c/d")][..]),
+            ("/a/{*z}", "/a/", &[("z", "")]),
+            ("/{a}", "/caf%c3%A9", &[("a", "café")]),
+            ("/{a}", "/caf%c3", &[("a", "caf%C3")]),
+            ("/{a}", "/%ff%C3%a9", &[("a", "%FF%C3%A9")]),
+            ("/{a}", "/1%202", &[("a", "1 2")]),
+            ("/{a}/b", "/1/c", &[]),
+            ("/a", "/a", &[]),
+        ] {
             let pattern = pattern(text);
-            let mut out = Vec::new();
-            for (name, value) in pattern.captures(path) {
-                out.push((name.to_owned(), value.to_owned()));
-            }
-            out
-        };
-        let pairs = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            captured("/a/{x}/{y}/{*z}", "/a/1/%40/c/d"),
-            pairs(&[("x", "1"), ("y", "%40"), ("z", "c/d")])
-        );
-        assert_eq!(captured("/a/{*z}", "/a/"), pairs(&[("z", "")]));
-        assert_eq!(captured("/{a}/b", "/1/c"), pairs(&[]));
-        assert_eq!(captured("/a", "/a"), pairs(&[]));
+            let captures = pattern.captures(path);
+            let captures: Vec<_> = captures.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            assert_eq!(captures, expected, "{text} {path}");
+        }
+        assert_eq!(pattern("/{a}/b/{*c}").names().collect::<Vec<_>>(), ["a", "c"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::object::{Key, KeyBuilder, Part};
 use crate::proxy::content::{self};
-use crate::proxy::identity::{self, CredentialSource, Identity};
+use crate::proxy::identity::{self, CredentialSource, Identity, TooManyCredentials};
 use crate::proxy::path::{self};
 use crate::proxy::query::{self};
 use crate::proxy::route::{BodyPart, Mode, Route, Routes, Scope};
@@ -161,7 +161,9 @@ pub(super) fn gather<'i>(
     }
     feed_cookies(wanted.headers, route, identity, &mut builder);
     let caller = match route.scope {
-        Scope::Auto | Scope::Identity => identity.feed(wanted, &mut builder),
+        Scope::Auto | Scope::Identity => identity
+            .feed(wanted, &mut builder)
+            .map_err(|_: TooManyCredentials| PassReason::TooManyCredentials)?,
         Scope::Shared => None,
     };
     if route.scope == Scope::Identity && caller.is_none() {
@@ -338,7 +340,7 @@ mod tests {
     use crate::proxy::identity::Settings;
     use crate::proxy::path::Ambiguity;
     use crate::proxy::query::QueryAmbiguity;
-    use crate::proxy::route::{Coalesce, KeyParts, Tiers, UNROUTED};
+    use crate::proxy::route::{Coalesce, KeyParts, Tiers, UNROUTED, WhenCutOff};
     use crate::secret::Secret;
     use crate::semantics::Forward;
     use crate::semantics::Policy;
@@ -360,6 +362,11 @@ mod tests {
             key: KeyParts::default(),
             tier: Tiers::Both,
             coalesce: Coalesce::Instance,
+            tags: Vec::new(),
+            invalidates: Vec::new(),
+            when_cut_off: WhenCutOff::Serve,
+            settle: Duration::ZERO,
+            write_through: false,
         }
     }
 
@@ -557,8 +564,11 @@ mod tests {
 
     #[test]
     fn a_key_has_a_bound() {
-        let routes = routes(vec![]);
-        let target = |count: usize| format!("/?{}", vec!["token=a"; count].join("&"));
+        let routes = routes(vec![Route {
+            key: KeyParts { cookies: vec!["lang".to_owned()], ..KeyParts::default() },
+            ..route("all", "/{*rest}")
+        }]);
+        let target = |count: usize| format!("/?{}", vec!["page=1"; count].join("&"));
         let of = |count: usize| {
             let target = target(count);
             plan(&wanted(&target, &HeaderMap::new()), &routes, &identity(true)).plan
@@ -566,11 +576,25 @@ mod tests {
         assert!(matches!(of(256), Plan::Cache(_)));
         assert_eq!(of(257), Plan::Pass(PassReason::AmbiguousQuery(QueryAmbiguity::TooManyParameters)));
         let cookies = |count: usize| {
-            let headers = headers(&[("cookie", &vec!["session=a"; count].join(";"))]);
+            let headers = headers(&[("cookie", &vec!["lang=a"; count].join(";"))]);
             plan(&wanted("/", &headers), &routes, &identity(true)).plan
         };
         assert!(matches!(cookies(1000), Plan::Cache(_)));
         assert_eq!(cookies(1100), Plan::Pass(PassReason::TooManyParts));
+    }
+
+    #[test]
+    fn credentials_have_a_bound_of_their_own_where_they_count() {
+        let shared = Route { scope: Scope::Shared, ..route("shared", "/shared") };
+        let routes = routes(vec![shared]);
+        let of = |target: &str, count: usize| {
+            let headers =
+                headers(&[("authorization", "a"), ("cookie", &vec!["session=a"; count - 1].join(";"))]);
+            plan(&wanted(target, &headers), &routes, &identity(true)).plan
+        };
+        assert!(matches!(of("/", 16), Plan::Cache(_)));
+        assert_eq!(of("/", 17), Plan::Pass(PassReason::TooManyCredentials));
+        assert!(matches!(of("/shared", 17), Plan::Cache(_)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::Proxy;
+use super::called::READ_HERE_BYTES_MAX;
 use super::coalesce::{Arrived, Pilot};
 use super::job::Facts;
 use super::keep::Keeping;
@@ -27,7 +28,7 @@ impl<C: Connector> Proxy<C> {
     pub(super) async fn pump(&self, keeping: Keeping, pilot: Option<&Pilot>, mut lease: Option<Lease>) {
         let Keeping { arrived, key, mut body, facts, base, around } = keeping;
         let tee = &arrived.tee;
-        let _ends = EndsAnyway(tee);
+        let _ends = EndsAnyway(&arrived);
         let here = (around.before.len() + around.after.len()) as u64;
         let announced = http_body::Body::size_hint(&body).exact().unwrap_or(0) + here;
         let mut keeps = true;
@@ -88,7 +89,13 @@ impl<C: Connector> Proxy<C> {
         // A cache may leave trailers out, but then what is kept is not what came (RFC 9110, 6.5): rare enough to pass.
         let whole = matches!(end, Ok(None)) && keeps;
         if whole {
-            self.keep_whole(&arrived, facts, (base, key), lease);
+            let is_long = !facts.called.later.is_empty() && tee.whole().len() > READ_HERE_BYTES_MAX;
+            if is_long {
+                // Its readers need not wait until it is known what it is called.
+                tee.end(end);
+                return self.keep_whole(&arrived, facts, (base, key), (lease, pilot)).await;
+            }
+            self.keep_whole(&arrived, facts, (base, key), (lease, pilot)).await;
         } else if keeps {
             let why = if end.is_ok() { NotStored::Trailers } else { NotStored::BrokenOff };
             self.give_up(&arrived, base, facts.route, why, pilot);
@@ -97,15 +104,28 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// All of it has come.
-    fn keep_whole(&self, arrived: &Arrived, facts: Facts, (base, key): (Key, Key), lease: Option<Lease>) {
-        let stored = self.stored(&arrived.head, arrived.tee.whole(), arrived.part, arrived.lifetime, facts);
+    async fn keep_whole(
+        &self,
+        arrived: &Arrived,
+        facts: Facts,
+        (base, key): (Key, Key),
+        (lease, pilot): (Option<Lease>, Option<&Pilot>),
+    ) {
+        let body = arrived.tee.whole();
+        let labels = self.with_body(&facts.called, (&arrived.head.headers, &body)).await;
+        let Some(labels) = labels else {
+            return self.give_up(arrived, base, facts.route, NotStored::Untaggable, pilot);
+        };
+        arrived.named(labels.clone());
+        let lifetime = self.settled(arrived.lifetime, &labels, &facts);
+        let stored = self.stored(&arrived.head, body, arrived.part, (lifetime, labels), &facts);
         let place = (base, key, Arc::clone(&arrived.vary));
         if stored.part.is_some() {
-            return self.put_part(place, stored, facts);
+            return self.put_part(place, stored, &facts);
         }
         let stored = Arc::new(stored);
         if self.put(key, Arc::clone(&stored)) {
-            self.share(facts, place, &stored, (New::Whole, lease));
+            self.share(&facts, place, &stored, (New::Whole, lease));
         }
         self.uncacheable.forget(&base);
     }
@@ -120,6 +140,7 @@ impl<C: Connector> Proxy<C> {
 
     /// It will not be kept after all.
     fn give_up(&self, arrived: &Arrived, base: Key, route: usize, why: NotStored, pilot: Option<&Pilot>) {
+        arrived.named_never();
         self.snapshot.metrics(route).not_stored(why);
         // A part says nothing of the whole.
         if arrived.part.is_none() {
@@ -148,10 +169,11 @@ async fn next_frame(
 }
 
 /// If the pump is dropped with its task, at the end of the process, nobody waits for the rest for ever.
-struct EndsAnyway<'t>(&'t Tee);
+struct EndsAnyway<'a>(&'a Arrived);
 
 impl Drop for EndsAnyway<'_> {
     fn drop(&mut self) {
-        self.0.end(Err(BodyError::Abandoned));
+        self.0.tee.end(Err(BodyError::Abandoned));
+        self.0.named_never();
     }
 }

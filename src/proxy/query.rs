@@ -91,6 +91,19 @@ pub fn feed(
     Ok(())
 }
 
+/// The whole query as one part, where servers disagree on what it says. A secret one, if some of them may find a credential in it.
+pub(super) fn feed_unread(query: Option<&str>, credential_params: &[String], into: &mut KeyBuilder) {
+    let Some(query) = query else {
+        return;
+    };
+    let mut parameters = query.split(['&', ';']);
+    if parameters.any(|parameter| may_be_one_of(&decode(raw_name(parameter)), credential_params)) {
+        into.secret_part(Part::Query, query.as_bytes());
+    } else {
+        into.part(Part::Query, query.as_bytes());
+    }
+}
+
 /// The raw values of a parameter, in order; an absent `=` is an empty value.
 pub(super) fn values<'q>(query: &'q str, name: &str) -> impl Iterator<Item = &'q str> {
     query
@@ -119,10 +132,15 @@ fn raw_name(parameter: &str) -> &str {
 
 /// As a form has it: `+` is a space, `%xx` a byte.
 pub(super) fn decode(raw: &str) -> Cow<'_, [u8]> {
-    if !raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Cow::Borrowed(raw.as_bytes());
+    decode_bytes(raw.as_bytes())
+}
+
+/// The same of what may be no text.
+pub(super) fn decode_bytes(raw: &[u8]) -> Cow<'_, [u8]> {
+    if !raw.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(raw);
     }
-    let spaced: Vec<u8> = raw.bytes().map(|byte| if byte == b'+' { b' ' } else { byte }).collect();
+    let spaced: Vec<u8> = raw.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     Cow::Owned(percent_decode(&spaced).collect())
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Proxy;
@@ -33,6 +34,13 @@ impl<C: Connector> Proxy<C> {
         if self.remembers(cacheable, &headers) {
             return;
         }
+        // A popular tag may have made stale a great many at once: who finds no place is given it stale all the same, and the next
+        // who asks tries again.
+        let place = if found.is_soft { Arc::clone(&self.refreshes).try_acquire_owned().ok() } else { None };
+        if found.is_soft && place.is_none() {
+            self.telemetry.validation.deferred.add_one();
+            return;
+        }
         // Without a job there is nothing to begin: the next request that has to wait is told why.
         let Ok(job) = self.job(client, cacheable, &headers, Purpose::Keep) else {
             return;
@@ -40,12 +48,15 @@ impl<C: Connector> Proxy<C> {
         let is_here =
             || self.find(cacheable.key, &headers).verdict(&headers, self.clock.now()) == Verdict::Serve;
         if let Joined::Began(_, pilot, _) =
-            self.flights.join(found.key, job.terms.resource, &headers, is_here)
+            self.flights.join(found.key, &job.terms.called.labels, &headers, is_here)
         {
             self.telemetry.validation.refreshes.add_one();
             match self.shared_by(client.route).and_then(|_| self.asking(client, cacheable)) {
-                Some(asking) => tokio::spawn(Arc::clone(self).refresh_beyond(asking, job, pilot)),
-                None => tokio::spawn(Arc::clone(self).fly(job, pilot)),
+                Some(asking) => {
+                    let refreshed = Arc::clone(self).refresh_beyond(asking, job, pilot);
+                    tokio::spawn(holding(place, refreshed))
+                }
+                None => tokio::spawn(holding(place, Arc::clone(self).fly(job, pilot))),
             };
         }
     }
@@ -70,4 +81,10 @@ impl<C: Connector> Proxy<C> {
             None => self.fly(job, pilot).await,
         }
     }
+}
+
+/// The place is free again when it is done.
+async fn holding(place: Option<OwnedSemaphorePermit>, refresh: impl Future<Output = ()>) {
+    refresh.await;
+    drop(place);
 }

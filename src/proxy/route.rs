@@ -10,8 +10,10 @@
 //! the same but for the names in braces: a `Conflict`, which `Routes::new` refuses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::pattern::{self, Segment};
+use crate::naming::Template;
 use crate::semantics::Policy;
 
 pub use super::pattern::Pattern;
@@ -37,6 +39,16 @@ pub struct Route {
     pub tier: Tiers,
     /// Who shares a fetch.
     pub coalesce: Coalesce,
+    /// What an entry is called, beside what every entry is.
+    pub tags: Vec<Template>,
+    /// Tags that an unsafe request makes invalid when it succeeds.
+    pub invalidates: Vec<Template>,
+    /// What memory may do while the log of invalidations can't be read.
+    pub when_cut_off: WhenCutOff,
+    /// What is fetched so soon behind an invalidation that names it lives no longer than this.
+    pub settle: Duration,
+    /// Whether the answer of an unsafe request that succeeds is kept as what a GET would be given.
+    pub write_through: bool,
 }
 
 /// `mode`
@@ -81,6 +93,16 @@ pub enum Coalesce {
     /// All requests for one key to any instance that shares the tier; without one, of this process.
     #[default]
     Cluster,
+}
+
+/// `when_cut_off`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenCutOff {
+    /// Answer on: what is kept is bound by its lifetime alone.
+    #[default]
+    Serve,
+    /// Nothing is answered from memory.
+    Bypass,
 }
 
 /// `key`
@@ -189,8 +211,8 @@ impl Routes {
         self.configured.iter().chain(std::iter::once(&self.unrouted))
     }
 
-    /// What the captures of that route's pattern stand for, as sent.
-    pub fn captures<'s, 'p>(&'s self, index: usize, path: &'p str) -> Vec<(&'s str, &'p str)> {
+    /// What the captures of that route's pattern stand for, as text; the route for the rest has none.
+    pub fn captures(&self, index: usize, path: &str) -> Vec<(&str, String)> {
         self.configured.get(index).map(|route| route.pattern.captures(path)).unwrap_or_default()
     }
 
@@ -306,8 +328,6 @@ fn occupy(place: &mut Option<usize>, route: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -329,6 +349,11 @@ mod tests {
             key: KeyParts::default(),
             tier: Tiers::Both,
             coalesce: Coalesce::Instance,
+            tags: Vec::new(),
+            invalidates: Vec::new(),
+            when_cut_off: WhenCutOff::Serve,
+            settle: Duration::ZERO,
+            write_through: false,
         }
     }
 

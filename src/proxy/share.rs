@@ -6,16 +6,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, COOKIE};
-use http::{HeaderMap, Method};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Proxy;
 use super::job::Facts;
 use super::own_address::is_named_in;
-use super::plan::{Plan, plan};
 use super::route::Tiers;
-use super::wanted::Wanted;
 use crate::object::{Key, Stored};
 use crate::semantics::vary::VaryOn;
 use crate::shared::{Entry, Lease, Shared};
@@ -43,7 +39,7 @@ impl<C> Proxy<C> {
     /// once: the lease, if it was fetched under one, goes where the answer goes.
     pub(super) fn share(
         &self,
-        Facts { route, here, .. }: Facts,
+        &Facts { route, here, .. }: &Facts,
         (base, key, vary): Shelf,
         stored: &Arc<Stored>,
         (new, lease): (New, Option<Lease>),
@@ -70,41 +66,6 @@ impl<C> Proxy<C> {
     pub(super) fn unshare(&self, base: Key, key: Key) {
         if let Some(shared) = &self.shared {
             shared.forget(base, key);
-        }
-    }
-
-    /// Where what a request may have changed lies in the shared tier, as far as can be known without looking: as the one who
-    /// asked would have it, and as one without a credential would. Other instances find the rest when they learn of the change.
-    pub(super) fn bases(&self, wanted: &Wanted<'_>) -> Vec<Key> {
-        if self.shared.is_none() {
-            return Vec::new();
-        }
-        let identity = &self.snapshot.identity;
-        let is_credential = |name: &http::HeaderName| identity.guards_header(name);
-        let anonymous: HeaderMap = wanted
-            .headers
-            .iter()
-            .filter(|(name, _)| ![AUTHORIZATION, COOKIE].contains(*name) && !is_credential(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        let key = |headers: &HeaderMap| {
-            let wanted = Wanted { method: &Method::GET, headers, ..*wanted };
-            let routed = plan(&wanted, &self.snapshot.routes, identity);
-            let Plan::Cache(cacheable) = routed.plan else { return None };
-            self.shared_by(routed.route).map(|_| cacheable.key)
-        };
-        let mut keys: Vec<Key> = [wanted.headers, &anonymous].into_iter().filter_map(key).collect();
-        keys.dedup();
-        keys
-    }
-
-    /// Takes back what lies under the own names of these resources, and under those of the variants that are known here.
-    pub(super) fn unshare_all(&self, bases: &[Key]) {
-        if let Some(shared) = &self.shared {
-            for base in bases {
-                let variants = self.variants_of(base);
-                shared.forget_base(*base, variants.iter().flat_map(|variants| variants.keys()));
-            }
         }
     }
 }

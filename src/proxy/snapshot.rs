@@ -49,7 +49,68 @@ impl Snapshot {
 }
 
 fn rules(route: &Route, identity: &Identity) -> u64 {
-    let Route { name, pattern: _, methods, mode: _, policy, scope, key, tier: _, coalesce: _ } = route;
+    let Route {
+        name,
+        pattern,
+        methods,
+        mode: _,
+        policy,
+        scope,
+        key,
+        tier: _,
+        coalesce: _,
+        tags,
+        invalidates: _,
+        when_cut_off: _,
+        settle,
+        write_through: _,
+    } = route;
     let declared = identity.is_declared();
-    xxh3_64(format!("{name:?} {methods:?} {policy:?} {scope:?} {key:?} {identity:?} {declared}").as_bytes())
+    // What an entry is called by its captures comes of the pattern.
+    let named_by = (!tags.is_empty()).then_some(pattern.as_str());
+    let kept = format!("{name:?} {methods:?} {policy:?} {scope:?} {key:?} {identity:?} {declared}");
+    xxh3_64(format!("{kept} {tags:?} {named_by:?} {settle:?}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Method;
+
+    use super::*;
+    use crate::proxy::identity::Settings;
+    use crate::proxy::route::{Coalesce, KeyParts, Mode, Scope, Tiers, WhenCutOff};
+    use crate::semantics::Policy;
+
+    #[test]
+    fn what_was_kept_under_another_name_is_kept_under_other_rules() {
+        let route = |pattern: &str, tags: &[&str]| Route {
+            name: "user".into(),
+            pattern: pattern.parse().unwrap(),
+            methods: vec![Method::GET],
+            mode: Mode::Cache,
+            policy: Policy::default(),
+            scope: Scope::Auto,
+            key: KeyParts::default(),
+            tier: Tiers::Both,
+            coalesce: Coalesce::Cluster,
+            tags: tags.iter().map(|text| text.parse().unwrap()).collect(),
+            invalidates: Vec::new(),
+            when_cut_off: WhenCutOff::Serve,
+            settle: Duration::ZERO,
+            write_through: false,
+        };
+        let identity =
+            Identity::new(&Settings { credentials: Vec::new(), declared: true, key_secret: None }, &[1; 32]);
+        let of = |route: &Route| rules(route, &identity);
+        let plain = route("/{a}/{b}", &[]);
+        let tagged = route("/{a}/{b}", &["user:{a}"]);
+        assert_ne!(of(&plain), of(&tagged));
+        assert_ne!(of(&tagged), of(&route("/{b}/{a}", &["user:{a}"])));
+        assert_eq!(of(&plain), of(&route("/{b}/{a}", &[])));
+        assert_ne!(of(&plain), of(&Route { settle: Duration::from_secs(1), ..plain.clone() }));
+        let unlike = Route { when_cut_off: WhenCutOff::Bypass, write_through: true, ..plain.clone() };
+        assert_eq!(of(&plain), of(&unlike));
+    }
 }

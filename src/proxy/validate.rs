@@ -6,12 +6,13 @@ use http::StatusCode;
 use http::header::{AGE, DATE};
 
 use super::Proxy;
+use super::called::Called;
 use super::coalesce::Confirmed;
 use super::fill::{Exchange, Fetched};
 use super::job::{Facts, Terms};
 use super::prepare::{add_date, compact, prepare, without};
 use super::share::New;
-use crate::object::{Head, Stored};
+use crate::object::{Head, Labels, Stored};
 use crate::semantics::freshness::initial_age;
 use crate::semantics::{Lifetime, NotStored, validation};
 use crate::shared::Lease;
@@ -26,6 +27,11 @@ impl<C: Connector> Proxy<C> {
         lease: &mut Option<Lease>,
     ) -> Option<Fetched> {
         let kept = terms.kept.as_ref()?;
+        // It may have been declared invalid while we waited to ask: then what the upstream finds unchanged, by a validator that
+        // may be weak, is not what was meant. What is declared from now on finds the stamp of this exchange.
+        if !self.record.is_live(kept) {
+            return None;
+        }
         let (mut by, ()) = response.map(drop).into_parts();
         prepare(&mut by.headers, by.version);
         if !validation::confirms(&by.headers, &kept.fields()) {
@@ -46,10 +52,11 @@ impl<C: Connector> Proxy<C> {
         &self,
         kept: &Arc<Stored>,
         by: &http::HeaderMap,
-        (facts, lease): (Facts, &mut Option<Lease>),
+        (mut facts, lease): (Facts, &mut Option<Lease>),
         terms: &Terms,
     ) -> (Arc<Stored>, Result<(), NotStored>) {
         let status: StatusCode = kept.head.status;
+        let answered_at = facts.times.answered_at;
         let mut headers = compact(&validation::updated(&kept.fields(), by));
         // What says no date was sent when it came, to the millisecond: a Date of ours would be rounded down.
         if !by.contains_key(DATE) {
@@ -57,17 +64,22 @@ impl<C: Connector> Proxy<C> {
         }
         // RFC 9111, 4.3.4: "For each stored response identified, the cache MUST update its header fields with the header fields
         // provided in the 304 (Not Modified) response, as per Section 3.2."
-        let decided =
-            self.storable(terms, status, &headers, facts).map(|keep| (keep, self.place(terms, &headers)));
+        let decided = self.storable(terms, status, &headers, &facts).and_then(|(keep, said)| {
+            let labels = with_old(&facts.called, said, kept)?;
+            Ok(((keep, labels), self.place(terms, &headers)))
+        });
         let age = initial_age(&headers, facts.times);
         add_date(&mut headers, facts.times.answered_at);
         headers.remove(AGE);
         let as_it_was = Lifetime { initial_age: age, answered_at: facts.times.answered_at, ..kept.lifetime };
-        let lifetime = decided.as_ref().map_or(as_it_was, |(keep, _)| keep.lifetime);
-        if let Ok((keep, _)) = &decided {
+        let lifetime = decided.as_ref().map_or(as_it_was, |((keep, _), _)| keep.lifetime);
+        let labels = decided.as_ref().map_or(&kept.labels, |((_, labels), _)| labels).clone();
+        facts.called.labels = labels.clone();
+        if let Ok(((keep, _), _)) = &decided {
             without(&keep.withheld, &mut headers);
         }
-        let stored = self.stored(&Head { status, headers }, kept.body.clone(), kept.part, lifetime, facts);
+        let head = Head { status, headers };
+        let stored = self.stored(&head, kept.body.clone(), kept.part, (lifetime, labels), &facts);
         let stored = Arc::new(Stored { body_id: kept.body_id, ..stored });
         let base = terms.cacheable.key;
         match decided {
@@ -76,7 +88,7 @@ impl<C: Connector> Proxy<C> {
                 if self.entry_at(&key).is_none_or(|now_there| Arc::ptr_eq(&now_there, kept))
                     && self.put(key, Arc::clone(&stored))
                 {
-                    self.share(facts, (base, key, vary), &stored, (New::Head, lease.take()));
+                    self.share(&facts, (base, key, vary), &stored, (New::Head, lease.take()));
                 }
                 self.uncacheable.forget(&base);
                 (stored, Ok(()))
@@ -86,11 +98,20 @@ impl<C: Connector> Proxy<C> {
                 // RFC 9111, 5.2.1.5: "the no-store request directive does not apply to the already stored response"; and who
                 // asks can't take from others what they may have.
                 if !why.is_of_the_request() {
-                    self.uncacheable.learn(base, why, false, facts.times.answered_at);
+                    self.uncacheable.learn(base, why, false, answered_at);
                     self.forget(base, &terms.headers, kept);
                 }
                 (stored, Err(why))
             }
         }
     }
+}
+
+/// What its body is called it is called still; what was said of it before comes along, for nobody can tell the two apart. One that
+/// is called otherwise each time is fetched anew at last.
+fn with_old(called: &Called, said: Labels, kept: &Stored) -> Result<Labels, NotStored> {
+    if called.later.is_empty() {
+        return Ok(said);
+    }
+    called.within(said.and(kept.labels.tags.iter().copied())).ok_or(NotStored::Untaggable)
 }

@@ -64,6 +64,8 @@ pub struct Staleness {
     pub while_revalidate: Duration,
     /// It may be used where the upstream fails. Zero if `prohibited`.
     pub if_error: Duration,
+    /// A client's own word adds nothing to these: past them it must not be used, whoever asks.
+    pub strict: bool,
 }
 
 impl Staleness {
@@ -77,6 +79,17 @@ impl Lifetime {
     /// RFC 9111, 4.2.3: `current_age = corrected_initial_age + resident_time`.
     pub fn age(&self, now: Timestamp) -> Duration {
         self.initial_age + now.since(self.answered_at)
+    }
+
+    /// The same, and good for nothing without asking from `end` on.
+    #[must_use]
+    pub fn ending(self, end: Timestamp) -> Self {
+        let fresh_until = self.fresh_until.min(end);
+        let left = end.since(fresh_until);
+        let Staleness { prohibited, while_revalidate, if_error, .. } = self.stale;
+        let (while_revalidate, if_error) = (while_revalidate.min(left), if_error.min(left));
+        let stale = Staleness { prohibited, while_revalidate, if_error, strict: true };
+        Self { fresh_until, stale, ..self }
     }
 
     /// Time left until it is stale; zero if it is.

@@ -2,8 +2,8 @@
 //!
 //! A response says in `Cache-Groups` which groups it belongs to; the answer to an unsafe request says in
 //! `Cache-Group-Invalidation` which groups are invalid. A group is one of an origin: RFC 9875, 2.1: "They both share the same
-//! URI origin"; who keeps and who invalidates sees to that. Invariant: a name is whole or not there, since a shorter one could
-//! be another group's.
+//! URI origin". Here they are tags, which know no hosts: a group is invalid for every host, which can only forget too much.
+//! Invariant: a name is whole or not there, since a shorter one could be another group's.
 
 use http::{HeaderMap, HeaderName, Method};
 use sfv::ListEntry;
@@ -17,19 +17,23 @@ pub const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 pub const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
 /// The most groups of one response. RFC 9875, 2: "Implementations MUST support at least 32 groups in a field value, with up to
-/// at least 32 characters in each member." Four times as many of each: they are kept with every entry, and counted in its
-/// weight, but what invalidates must know every one.
-const GROUPS_MAX: usize = 128;
+/// at least 32 characters in each member." Far more of each than an entry has by default, and than a server takes in a head: a
+/// group that is invalid and left out would leave its entries as they are.
+const GROUPS_MAX: usize = 1024;
 
 /// The most characters of a group's name.
-const NAME_BYTES_MAX: usize = 128;
+const NAME_BYTES_MAX: usize = 1024;
 
 /// The groups that a response belongs to, each once.
 pub fn groups(response: &HeaderMap) -> Vec<Box<str>> {
-    named(response, &CACHE_GROUPS)
+    let mut names = named(response, &CACHE_GROUPS);
+    names.retain(|name| name.len() <= NAME_BYTES_MAX);
+    names.truncate(GROUPS_MAX);
+    names
 }
 
-/// The groups that the answer to a request with this method makes invalid, each once.
+/// The groups that the answer to a request with this method makes invalid, each once. All of them: one that is left out would leave
+/// what was declared invalid.
 pub fn invalidated_groups(method: &Method, response: &HeaderMap) -> Vec<Box<str>> {
     // RFC 9875, 3: "The Cache-Group-Invalidation header field MUST be ignored on responses to requests that have a safe method
     // (e.g., GET; see Section 9.2.1 of [HTTP])."
@@ -52,11 +56,8 @@ fn named(response: &HeaderMap, field: &HeaderName) -> Vec<Box<str>> {
         let name = name.as_str();
         // RFC 9875, 2.1: "the same String (in any position in the List), when compared character-by-character (case
         // sensitive)".
-        if name.len() <= NAME_BYTES_MAX && !names.iter().any(|known| **known == *name) {
+        if !names.iter().any(|known| **known == *name) {
             names.push(name.into());
-        }
-        if names.len() == GROUPS_MAX {
-            break;
         }
     }
     names
@@ -105,7 +106,7 @@ mod tests {
         let list =
             |count: usize| (0..count).map(|index| format!("\"{index:0>32}\"")).collect::<Vec<_>>().join(", ");
         assert_eq!(read(&[&list(32)]).len(), 32);
-        assert_eq!(read(&[&list(500)]).len(), GROUPS_MAX);
+        assert_eq!(read(&[&list(1100)]).len(), GROUPS_MAX);
     }
 
     #[test]
@@ -119,6 +120,13 @@ mod tests {
         {
             assert_eq!(invalidated_groups(&method, &response), ["a", "b"].map(Box::<str>::from), "{method}");
         }
+    }
+
+    #[test]
+    fn none_that_is_declared_invalid_is_left_out() {
+        let list = (0..500).map(|index| format!("\"{index:0>200}\"")).collect::<Vec<_>>().join(", ");
+        let response = headers(&[("cache-group-invalidation", list.as_str())]);
+        assert_eq!(invalidated_groups(&Method::POST, &response).len(), 500);
     }
 
     proptest! {

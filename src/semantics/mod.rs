@@ -7,7 +7,7 @@
 //!
 //! What is read of a response: `targeted` says which field's directives govern it, `cache_control` what these are,
 //! `freshness` how long it lives, `staleness` what it is good for past its end, `validation` how the upstream is asked about it and
-//! what a 304 changes, `groups` what it becomes invalid with. What is read of a request: `vary`, with
+//! what a 304 changes, `groups` and `surrogate` what it becomes invalid with. What is read of a request: `vary`, with
 //! `preference`, which variant it selects; `conditional` whether its client has it already; `range` which bytes it wants,
 //! and `multipart` how several pieces of it are sent. `validator` says whether two answers are the same bytes, `reference`
 //! what an unsafe request has made invalid. `grammar` and `structured` are the notations below them all.
@@ -30,6 +30,7 @@ pub mod reference;
 mod staleness;
 pub mod storable;
 mod structured;
+pub mod surrogate;
 pub mod targeted;
 pub mod validation;
 pub mod validator;

@@ -51,6 +51,8 @@ pub enum NotStored {
     BrokenOff,
     /// Fields came behind the body.
     Trailers,
+    /// It has more tags than an entry may have, or some that can't be read: it could not be invalidated by them.
+    Untaggable,
 }
 
 impl NotStored {
@@ -83,6 +85,7 @@ impl NotStored {
         Self::CloseDelimited,
         Self::BrokenOff,
         Self::Trailers,
+        Self::Untaggable,
     ];
 
     /// For metrics: `no_store`, …
@@ -110,6 +113,7 @@ impl NotStored {
             Self::CloseDelimited => "close_delimited",
             Self::BrokenOff => "broken_off",
             Self::Trailers => "trailers",
+            Self::Untaggable => "untaggable",
         }
     }
 
@@ -140,6 +144,7 @@ impl NotStored {
             Self::CloseDelimited => "only the end of the connection ends the body",
             Self::BrokenOff => "the body broke off",
             Self::Trailers => "the answer has trailers",
+            Self::Untaggable => "it has more tags than an entry may have, or some that are not readable",
         }
     }
 }
@@ -153,7 +158,7 @@ mod tests {
     fn all_lists_each_reason_once_in_order() {
         // `as` numbers the variants from zero; the last one's number says how many there are.
         let numbers: Vec<usize> = NotStored::ALL.iter().map(|why| *why as usize).collect();
-        let expected: Vec<usize> = (0..=NotStored::Trailers as usize).collect();
+        let expected: Vec<usize> = (0..=NotStored::Untaggable as usize).collect();
         assert_eq!(numbers, expected);
     }
 

@@ -38,6 +38,7 @@ pub(super) fn staleness(
     // RFC 5861, 4 has an error be what a stale response stands in for: one error is no better than another.
     let if_error = window(said.stale_if_error, policy.stale_if_error);
     Staleness {
+        strict: false,
         prohibited: by_upstream_only,
         while_revalidate: window(said.stale_while_revalidate, policy.stale_while_revalidate),
         if_error: if status.is_server_error() { Duration::ZERO } else { if_error },

@@ -775,6 +775,7 @@ mod tests {
     fn stale_windows_are_the_upstreams_or_else_the_routes_and_none_where_staleness_is_prohibited() {
         let prohibited = Staleness { prohibited: true, ..Staleness::default() };
         let windows = |swr, sie| Staleness {
+            strict: false,
             prohibited: false,
             while_revalidate: Duration::from_secs(swr),
             if_error: Duration::from_secs(sie),

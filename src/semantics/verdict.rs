@@ -106,7 +106,10 @@ pub fn serves_on_error(lifetime: &Lifetime, request: &HeaderMap, now: Timestamp)
     // RFC 5861, 4: "When used as a request Cache-Control extension, its scope of application is the request it appears in;
     // when used as a response Cache-Control extension, its scope is any request applicable to the cached response in which
     // it occurs."
-    let clients = asked.stale_if_error.filter(|_| !lifetime.stale.prohibited).unwrap_or_default();
+    let clients = asked
+        .stale_if_error
+        .filter(|_| !lifetime.stale.prohibited && !lifetime.stale.strict)
+        .unwrap_or_default();
     let window = lifetime.stale.if_error.max(clients);
     !window.is_zero() && lifetime.staleness(now) < window
 }
@@ -159,7 +162,7 @@ fn stale(lifetime: &Lifetime, asked: &RequestDirectives, now: Timestamp) -> Verd
         && asked.min_fresh.is_none()
         && !asked.no_cache;
     // RFC 9111, 4.2.4: what prohibits a stale response goes before the client's word.
-    if takes_it && !lifetime.must_ask && !lifetime.stale.prohibited {
+    if takes_it && !lifetime.must_ask && !lifetime.stale.prohibited && !lifetime.stale.strict {
         return Verdict::ServeStale;
     }
     Verdict::Ask(Forward::Stale)
@@ -293,6 +296,7 @@ mod tests {
 
     fn windows(while_revalidate: u64, if_error: u64) -> Staleness {
         Staleness {
+            strict: false,
             prohibited: false,
             while_revalidate: Duration::from_secs(while_revalidate),
             if_error: Duration::from_secs(if_error),

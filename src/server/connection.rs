@@ -51,8 +51,6 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Fields in it.
 const HEADERS_MAX: usize = 100;
-/// Requests at once on an HTTP/2 connection.
-const STREAMS_MAX: u32 = 128;
 /// HTTP/2 asks a silent client whether it is still there.
 const PING_AFTER: Duration = Duration::from_secs(20);
 /// For a connection whose first bytes the kernel has, and we not yet, when the end begins.
@@ -102,7 +100,7 @@ where
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
+            .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_AFTER);
@@ -304,11 +302,13 @@ mod tests {
     use http_body_util::Full;
     use tokio::io::AsyncWriteExt;
 
+    use super::super::STREAMS_MAX;
     use super::super::drain;
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(30);
-    const LIMITS: Limits = Limits { header_timeout: LIMIT, idle_timeout: LIMIT, body_timeout: LIMIT };
+    const LIMITS: Limits =
+        Limits { streams_max: STREAMS_MAX, header_timeout: LIMIT, idle_timeout: LIMIT, body_timeout: LIMIT };
 
     /// The first line of the answer to a request with a head of so many bytes, of which the first come by themselves.
     async fn answered(head_bytes: usize, first_bytes: usize) -> String {
@@ -468,8 +468,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_http2_client_that_takes_its_answer_slowly_is_not_idle() {
         use http_body_util::{BodyExt, Empty};
-        let limits =
-            Limits { header_timeout: LIMIT, idle_timeout: Duration::from_secs(20), body_timeout: LIMIT };
+        let limits = Limits { idle_timeout: Duration::from_secs(20), ..LIMITS };
         let (near, far) = tokio::io::duplex(64 * 1024);
         let _d = begin_serve(far, limits, Bytes::from(vec![b'x'; 1_000_000]));
         let (mut send, conn) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())

@@ -21,7 +21,7 @@ use crate::telemetry::Telemetry;
 /// What all listeners of one address share.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// Bounds in time.
+    /// Bounds of each.
     pub limits: Limits,
     /// Connections there may still be.
     pub places: Arc<Semaphore>,
@@ -168,7 +168,12 @@ mod tests {
     fn shared() -> Shared {
         let limit = Duration::from_secs(30);
         Shared {
-            limits: Limits { header_timeout: limit, idle_timeout: limit, body_timeout: limit },
+            limits: Limits {
+                streams_max: super::super::STREAMS_MAX,
+                header_timeout: limit,
+                idle_timeout: limit,
+                body_timeout: limit,
+            },
             places: Arc::new(Semaphore::new(100)),
             telemetry: Arc::new(Telemetry::new(std::iter::empty())),
         }

@@ -24,15 +24,20 @@ pub struct Settings {
     pub workers: usize,
     /// Open connections.
     pub max_connections: usize,
-    /// Time limits of each of them.
+    /// Limits of each of them.
     pub limits: Limits,
     /// How long a shutdown waits for what was begun.
     pub drain_timeout: Duration,
 }
 
-/// Time limits of a connection.
+/// Requests at once on an HTTP/2 connection of a client.
+pub const STREAMS_MAX: u32 = 128;
+
+/// Limits of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Requests at once, where its protocol knows such a thing.
+    pub streams_max: u32,
     /// From a request's first byte to the end of its head.
     pub header_timeout: Duration,
     /// Between requests.

@@ -114,6 +114,7 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits {
+        streams_max: 1,
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
         body_timeout: Duration::from_secs(30),

@@ -25,10 +25,10 @@ use super::{cluster, refusal, security, stream};
 use crate::secret::Secret;
 
 /// Makes connections.
-pub(super) struct Dialer {
-    target: Target,
-    tls: Option<Arc<ClientConfig>>,
-    connect_timeout: Duration,
+pub(crate) struct Dialer {
+    pub(super) target: Target,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) connect_timeout: Duration,
     command_timeout: Duration,
     breaker: settings::Breaker,
     namespace: String,
@@ -36,7 +36,7 @@ pub(super) struct Dialer {
     passwords: Vec<Secret>,
 }
 
-enum Target {
+pub(super) enum Target {
     One(Address),
     Cluster { seeds: Vec<Address>, client: Box<ClusterClient> },
     Sentinel { sentinels: Vec<Address>, master: String, hello: Box<RedisConnectionInfo> },
@@ -79,15 +79,17 @@ pub(super) enum Unreachable {
     Lost,
     #[error("no sentinel knows a master of that name that says it is one")]
     NoMaster,
+    #[error("no node of the cluster knows whose the slot is")]
+    NoOwner,
 }
 
 /// Servers that may be tried within the time that there is for a connection: one that hangs leaves time for others, even where the
 /// driver of a cluster tries it twice.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 
 impl Dialer {
     /// Nothing is connected to yet.
-    pub(super) fn new(settings: &Settings) -> Result<Self, BadSettings> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, BadSettings> {
         let tls = settings.tls.as_ref().map(security::config).transpose().map_err(BadSettings)?;
         let address = |url: &Secret| {
             Address::parse(url.expose()).map_err(|wrong| BadSettings(format!("a URL {wrong}")))
@@ -184,10 +186,10 @@ impl Dialer {
     }
 
     /// In the time that there is for a connection. A server may repeat whatever it was told.
-    async fn connected(
+    pub(super) async fn connected<T>(
         &self,
-        connecting: impl Future<Output = Result<Line, Unreachable>>,
-    ) -> Result<Line, Unreachable> {
+        connecting: impl Future<Output = Result<T, Unreachable>>,
+    ) -> Result<T, Unreachable> {
         let connected = timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Unreachable::TooSlow));
         connected.map_err(|why| match why {
             Unreachable::Refused(words) if self.passwords.iter().any(|it| words.contains(it.expose())) => {
@@ -205,13 +207,13 @@ impl Dialer {
     }
 
     /// With no time for replies: it would be the same for all commands, and whoever asks has one.
-    fn config(&self) -> AsyncConnectionConfig {
+    pub(super) fn config(&self) -> AsyncConnectionConfig {
         AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_connection_timeout(Some(self.connect_timeout))
     }
 
-    async fn line(&self, reach: &Reach, hello: &RedisConnectionInfo) -> Result<Line, Unreachable> {
+    pub(super) async fn line(&self, reach: &Reach, hello: &RedisConnectionInfo) -> Result<Line, Unreachable> {
         self.line_with(reach, hello, self.config()).await
     }
 
@@ -228,7 +230,7 @@ impl Dialer {
     }
 
     /// Where the sentinels say the master is, and it says so too. All are asked at once: one that hangs holds up nobody.
-    async fn master(&self) -> Result<(Reach, &RedisConnectionInfo), Unreachable> {
+    pub(super) async fn master(&self) -> Result<(Reach, &RedisConnectionInfo), Unreachable> {
         let Target::Sentinel { sentinels, master, hello } = &self.target else {
             return Err(Unreachable::NoMaster);
         };

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{Cmd, RedisError, ServerErrorKind, Value, cmd};
+use redis::{Cmd, RedisError, Value, cmd};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -339,9 +339,6 @@ async fn due(probe: Option<(Instant, Vec<u8>)>) -> Vec<u8> {
     }
 }
 
-/// Some times a script's text.
-const SENT_TWICE_MAX: usize = 4096;
-
 /// The bytes of it that take time to send.
 fn weight(command: Command, question: Question<'_>) -> u64 {
     let bytes = match (command, question) {
@@ -353,21 +350,10 @@ fn weight(command: Command, question: Question<'_>) -> u64 {
     bytes as u64
 }
 
-/// A script that is not known there is sent whole, and is known from then on. With large values it is sent whole at once: they
-/// need not be sent twice.
 async fn send(connection: &mut Connection, question: Question<'_>) -> Result<Value, RedisError> {
-    let (script, key, arguments) = match question {
-        Question::Plain { command, .. } => return connection.query(command).await,
-        Question::Script { script, key, arguments } => (script, key, arguments),
-    };
-    if arguments.iter().any(|argument| argument.len() > SENT_TWICE_MAX) {
-        return connection.query(&script.by_text(key, arguments)).await;
-    }
-    match connection.query(&script.by_hash(key, arguments)).await {
-        Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-            connection.query(&script.by_text(key, arguments)).await
-        }
-        replied => replied,
+    match question {
+        Question::Plain { command, .. } => connection.query(command).await,
+        Question::Script { script, key, arguments } => script.run(connection, &[key], arguments).await,
     }
 }
 

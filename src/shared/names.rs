@@ -8,7 +8,7 @@ use crate::object::Key;
 
 /// Makes names.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(crate) struct Names {
     namespace: String,
 }
 
@@ -20,7 +20,7 @@ const NOT_SHARED: u8 = 2;
 const FAILED: u8 = 3;
 
 impl Names {
-    pub(super) fn new(namespace: &str) -> Self {
+    pub(crate) fn new(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned() }
     }
 
@@ -45,9 +45,14 @@ impl Names {
         text
     }
 
-    /// Of what all instances agree on.
-    pub(super) fn agreed(&self) -> String {
-        format!("{}:secret", self.namespace)
+    /// Of the log.
+    pub(crate) fn log(&self) -> String {
+        format!("{}:log", self.namespace)
+    }
+
+    /// Of what instances say of themselves, and agree on: it lies where the log does.
+    pub(crate) fn instances(&self) -> String {
+        format!("{0}:{{{0}:log}}:instances", self.namespace)
     }
 
     /// Of the channel.
@@ -111,7 +116,8 @@ mod tests {
         assert_eq!(names.value(&base), format!("shop:{tag}").into_bytes());
         assert_eq!(names.value(&variant), format!("shop:{tag}:{}", "2f".repeat(32)).into_bytes());
         assert_eq!(names.lease(&base), format!("shop:{tag}:lease").into_bytes());
-        assert_eq!((names.agreed(), names.channel()), ("shop:secret".to_owned(), "shop:news".to_owned()));
+        assert_eq!((names.log(), names.channel()), ("shop:log".to_owned(), "shop:news".to_owned()));
+        assert_eq!(names.instances(), "shop:{shop:log}:instances");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is to be written to the shared tier: after the client was answered, in the order in which it was said.
 //!
 //! The queue is bounded by bytes. One that is full turns away what comes, and counts it: a write that is lost costs another
-//! instance a fetch, and a removal that is lost nothing here, where the ledger holds. Removals, which are small, have some room
+//! instance a fetch, and so does a removal that is lost. Removals, which are small, have some room
 //! that answers can't take. What is being written takes up its room until it is.
 
 use std::collections::VecDeque;

@@ -170,7 +170,7 @@ impl Tier for Redis {
     fn agree(&self, mine: Bytes, replace: Option<Bytes>, keep_for: Duration) -> Reply<'_, Bytes> {
         let link = self.link();
         Box::pin(async move {
-            let (key, keep_for) = (self.names.agreed(), millis(keep_for).to_string());
+            let (key, keep_for) = (self.names.instances(), millis(keep_for).to_string());
             let is_there: &[u8] = if replace.is_some() { b"1" } else { b"0" };
             let replaced = replace.as_deref().unwrap_or_default();
             let arguments = [mine.as_ref(), keep_for.as_bytes(), is_there, replaced];

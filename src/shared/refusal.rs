@@ -74,7 +74,9 @@ pub(super) fn words(error: &RedisError) -> String {
         None => error.to_string(),
     };
     let text = text.split("with args").next().unwrap_or_default();
-    let shown = match text.find("AUTH ") {
+    // `NOAUTH` is a code.
+    let repeated = text.match_indices("AUTH ").map(|(at, _)| at).find(|at| !text[..*at].ends_with("NO"));
+    let shown = match repeated {
         Some(at) if !text[at..].starts_with("AUTH <password>") => &text[..at],
         _ => text,
     };
@@ -124,6 +126,7 @@ mod tests {
             ("-ERR AUTH <password> called without any password configured\r\n".to_owned(), 58),
             ("-ERR unknown command 'AUTH', with args beginning with: 'acorn' \r\n".to_owned(), 26),
             (format!("-ERR {}acorn\r\n", "long ".repeat(100)), 200),
+            ("-NOAUTH Authentication required.\r\n".to_owned(), 31),
             ("-WHATEVER\r\n".to_owned(), 8),
         ] {
             let words = words(&refused(&line));

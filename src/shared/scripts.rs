@@ -1,14 +1,19 @@
-//! What has to be done in one step, as scripts that run in Redis. Each touches one key, so any of them may run in a cluster.
+//! What has to be done in one step, as scripts that run in Redis. The keys of each lie in one slot, so any of them may run in a
+//! cluster.
 //!
 //! `pcall` gives an error as a value: what lies under our name and is no text counts as nothing, as for all other commands.
 //! A lease is one letter and a token: `0` nobody waits, `1` somebody does and wants to hear when it is given back.
 
-use redis::{Cmd, Script, cmd};
+use std::borrow::Cow;
+
+use redis::{Cmd, RedisError, Script, ServerErrorKind, Value, cmd};
+
+use super::connect::Connection;
 
 /// A script, and what to call it by.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    text: &'static str,
+pub(crate) struct Prepared {
+    text: Cow<'static, str>,
     hash: String,
 }
 
@@ -22,6 +27,9 @@ pub(super) struct Scripts {
     pub(super) renew: Prepared,
     pub(super) release: Prepared,
 }
+
+/// Some times a script's text.
+const SENT_TWICE_MAX: usize = 4096;
 
 /// `value, keep_for, from, to`: from one byte to the other, counted from zero, both inclusive, a value says when its answer was
 /// asked for, in milliseconds. 0: what lies there was asked for later. By more than a minute none is that is worth anything:
@@ -51,14 +59,16 @@ redis.call('SETRANGE', KEYS[1], 0, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1";
 
-/// `mine, keep_for, whether there is one to replace, replaced`
+/// `mine, keep_for, whether there is one to replace, replaced`: it lies beside what the log's instances say of themselves, whose
+/// time never gets shorter.
 const AGREE: &str = "
-local have = redis.pcall('GET', KEYS[1])
+local have = redis.pcall('HGET', KEYS[1], 'secret')
+if type(have) == 'table' then redis.call('DEL', KEYS[1]) end
 if type(have) ~= 'string' or (ARGV[3] == '1' and have == ARGV[4]) then
-    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-    return ARGV[1]
+    have = ARGV[1]
+    redis.call('HSET', KEYS[1], 'secret', have)
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return have";
 
 /// `token, lease`: -1, it is ours; else for how many milliseconds it is another's.
@@ -97,18 +107,31 @@ if string.sub(have, 1, 1) == '1' then redis.call('PUBLISH', ARGV[2], ARGV[3]) en
 return 1";
 
 impl Prepared {
-    fn new(text: &'static str) -> Self {
-        Self { text, hash: Script::new(text).get_hash().to_owned() }
+    /// Of this text.
+    pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        let text = text.into();
+        let hash = Script::new(&text).get_hash().to_owned();
+        Self { text, hash }
     }
 
-    /// The call by its hash, which fails where the script is not known.
-    pub(super) fn by_hash(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
-        call("EVALSHA", &self.hash, key, arguments)
-    }
-
-    /// The call with its text, after which it is known.
-    pub(super) fn by_text(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
-        call("EVAL", self.text, key, arguments)
+    /// What it comes to. Where it is not known it is sent whole, and is known from then on. With large values it is sent whole at
+    /// once: they need not be sent twice.
+    pub(super) async fn run(
+        &self,
+        connection: &mut Connection,
+        keys: &[&[u8]],
+        arguments: &[&[u8]],
+    ) -> Result<Value, RedisError> {
+        let by_text = || call("EVAL", &self.text, keys, arguments);
+        if arguments.iter().any(|argument| argument.len() > SENT_TWICE_MAX) {
+            return connection.query(&by_text()).await;
+        }
+        match connection.query(&call("EVALSHA", &self.hash, keys, arguments)).await {
+            Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
+                connection.query(&by_text()).await
+            }
+            replied => replied,
+        }
     }
 }
 
@@ -125,11 +148,11 @@ impl Scripts {
     }
 }
 
-fn call(how: &str, what: &str, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+fn call(how: &str, what: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
     let mut call = cmd(how);
-    call.arg(what).arg(1).arg(key);
-    for argument in arguments {
-        call.arg(*argument);
+    call.arg(what).arg(keys.len());
+    for part in keys.iter().chain(arguments) {
+        call.arg(*part);
     }
     call
 }

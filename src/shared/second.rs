@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use super::bases::{Bases, Primary};
 use super::leases::Leases;
@@ -20,10 +19,11 @@ use super::queue::Queue;
 use super::reads::{Place, Read, Reads};
 use super::settings::Settings;
 use super::sight::{Frame, Sight};
-use super::tier::{Name, News, Tier};
+use super::stamps::Stamps;
+use super::tier::{Name, Tier};
 use crate::clock::Clock;
 use crate::object::wire::{self, Envelope, Wire};
-use crate::object::{Epoch, Key, KeySecret, Resource, Stamp, Stored};
+use crate::object::{Key, KeySecret, Stored};
 use crate::semantics::{Lifetime, VaryOn};
 use crate::telemetry::Telemetry;
 
@@ -40,10 +40,7 @@ pub struct Shared {
     pub(super) secret: KeySecret,
     /// Other instances key them alike.
     pub(super) agreed: AtomicBool,
-    /// The tier can be heard again.
-    pub(super) heard: Arc<Notify>,
-    pub(super) epoch: Epoch,
-    pub(super) is_live: IsLive,
+    pub(super) stamps: Arc<dyn Stamps>,
     pub(super) clock: Clock,
     pub(super) max_object_bytes: u64,
     /// How long a request waits for the tier, all in all.
@@ -53,19 +50,14 @@ pub struct Shared {
     told: Mutex<HashSet<&'static str>>,
 }
 
-/// Whether nothing has changed this answer since it was asked for.
-pub type IsLive = Box<dyn Fn(&Stored) -> bool + Send + Sync>;
-
 /// What a shared tier is made of.
 pub struct Parts {
     /// Where the bytes go.
     pub tier: Arc<dyn Tier>,
     /// What the configuration says.
     pub settings: Settings,
-    /// Of this process's record of changes.
-    pub epoch: Epoch,
-    /// What this process says of changes.
-    pub is_live: IsLive,
+    /// What this process knows of the log of invalidations.
+    pub stamps: Arc<dyn Stamps>,
     /// Of the routes' identity.
     pub secret: KeySecret,
     /// How many routes there are.
@@ -91,24 +83,17 @@ pub struct Question {
     pub route: Arc<str>,
     /// … its place in the snapshot, …
     pub route_index: usize,
-    /// … and what is asked for.
-    pub resource: Resource,
+    /// … and the path that is asked for, with its percent-encoding undone.
+    pub path: Arc<[u8]>,
 }
 
 impl Shared {
     /// Nothing is asked of the tier yet: see `run`.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { tier, settings, epoch, is_live, secret, routes, clock, telemetry } = parts;
-        let heard = Arc::new(Notify::new());
-        let wakes = Arc::clone(&heard);
+        let Parts { tier, settings, stamps, secret, routes, clock, telemetry } = parts;
         let leases = Leases::new(Arc::clone(&tier), settings.lease, Arc::clone(&telemetry));
         let lessor = Arc::clone(&leases);
-        tier.tell(Box::new(move |news| {
-            lessor.hear(news);
-            if news == News::Hearing {
-                wakes.notify_one();
-            }
-        }));
+        tier.tell(Box::new(move |news| lessor.hear(news)));
         let wire = Wire::new(wire::Settings {
             namespace: settings.namespace,
             compress_above_bytes: settings.compress_above_bytes,
@@ -125,9 +110,7 @@ impl Shared {
             leases,
             agreed: AtomicBool::new(secret.is_configured()),
             secret,
-            heard,
-            epoch,
-            is_live,
+            stamps,
             clock,
             max_object_bytes: settings.max_object_bytes,
             patience: settings.command_timeout,
@@ -136,9 +119,9 @@ impl Shared {
         })
     }
 
-    /// Carries out what is queued, and agrees with other instances: to be run as long as the process does.
+    /// Carries out what is queued: to be run as long as the process does.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.agree(), self.write());
+        self.write().await;
     }
 
     /// Waits until all that is queued is written or lost. Removals are among it: who stops should not leave them undone.
@@ -146,9 +129,15 @@ impl Shared {
         self.queue.emptied().await;
     }
 
-    /// Whether it may be used: before instances agree on how they name things, nothing is found and nothing is worth keeping.
-    pub fn is_ready(&self) -> bool {
+    /// Whether instances have agreed on how they name what is kept for who bears a credential.
+    pub fn has_agreed(&self) -> bool {
         self.agreed.load(Acquire)
+    }
+
+    /// Whether it may be used: before instances agree on how they name things, nothing is found and nothing is worth keeping; and
+    /// who has not read the log of invalidations to its end can't tell what is dead.
+    pub fn is_ready(&self) -> bool {
+        self.agreed.load(Acquire) && self.stamps.is_trusted()
     }
 
     /// What a resource varies on, as far as is known without asking.
@@ -178,7 +167,7 @@ impl Shared {
 
     /// What this value is, if it is an answer that may be used here.
     fn open(&self, question: &Question, value: Bytes) -> Option<Frame> {
-        let opened = self.wire.decode(&question.base, value, &question.route, question.resource);
+        let opened = self.wire.decode(&question.base, value, &question.route, &question.path);
         let (envelope, stored) = match opened {
             Ok(opened) => opened,
             Err(why) => {
@@ -198,14 +187,24 @@ impl Shared {
             self.unreadable("clock", "it was kept by an instance whose clock is ahead of this one's");
             return None;
         }
-        let stamp = self.stamp(&envelope);
-        let stored = Stored { stamp, live_at: AtomicU64::new(stamp.0), ..earlier_by(ahead, stored) };
+        let Some(stamp) = self.stamps.stamp_of(envelope.epoch, envelope.position) else {
+            self.unreadable("epoch", "it was kept in another life of the invalidation log");
+            self.make_way(question, &envelope, &stored);
+            return None;
+        };
+        let stored = Stored { stamp, live_at: AtomicU64::new(0), ..stored };
+        if !self.stamps.is_live(&stored) {
+            self.make_way(question, &envelope, &stored);
+        }
+        let stored = earlier_by(ahead, stored);
         Some(Frame { key: envelope.key, vary: Arc::new(envelope.vary), stored: Arc::new(stored) })
     }
 
-    /// Positions of another life say nothing here: what was kept then is live only if no change was ever learnt in this one.
-    fn stamp(&self, envelope: &Envelope) -> Stamp {
-        if envelope.epoch == self.epoch { Stamp(envelope.position.1) } else { Stamp::default() }
+    /// What is dead, and was asked for later than now by another's clock, would keep what is fetched now from taking its place.
+    fn make_way(&self, question: &Question, envelope: &Envelope, stored: &Stored) {
+        if stored.requested_at > self.clock.now() {
+            self.forget(question.base, envelope.key);
+        }
     }
 
     fn learn(&self, question: &Question, base: Option<&Frame>) {
@@ -231,7 +230,6 @@ impl Shared {
         }
     }
 }
-
 /// Clocks differ by a little. From one that differs by more, each look would find an answer that has only just come.
 const AHEAD_MAX: Duration = Duration::from_secs(2);
 

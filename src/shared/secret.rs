@@ -1,11 +1,10 @@
 //! Agreeing on the secret that keys the digests of requests with credentials.
 //!
-//! Where the operator gave none, each process draws one; the first puts its own under a name that all know, and the others take
-//! that. From then on they name the entries of one identity alike. It is agreed on again every minute, for it may have been
-//! evicted or wiped away, and each time the tier can be heard anew, for it may have come back empty, or as another. Whoever has
-//! agreed once puts what was agreed: instances that outlive the tier keep their names.
+//! Where the operator gave none, each process draws one; the first puts its own beside the log, and the others take that. From then
+//! on they name the entries of one identity alike, and know what is meant where one is declared invalid. It is agreed on again before
+//! each session with the log, which may have come back empty, or as another. Whoever has agreed once puts what was agreed:
+//! instances that outlive the tier keep their names.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Release;
 use std::time::Duration;
 
@@ -14,29 +13,13 @@ use super::tier::TierError;
 
 /// Long enough that nobody misses it who comes back in time for anything else.
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// So often that who evicts what nobody has asked for longest does not come to it, and that a tier which was emptied has it
-/// again before long.
-const AGREED_ON_EVERY: Duration = Duration::from_secs(60);
-/// While the tier is away this costs nothing: it says so at once.
-const TRIED_EVERY: Duration = Duration::from_millis(500);
 
 impl Shared {
-    pub(super) async fn agree(self: &Arc<Self>) {
+    /// Agrees with other instances; from then on the tier may be used. To be called before each session with the log.
+    pub async fn agree(&self) -> Result<(), TierError> {
         if self.secret.is_configured() {
-            return;
+            return Ok(());
         }
-        loop {
-            let agreed = self.agree_once().await.is_ok();
-            // What was agreed once holds; when the tier is back, that is heard.
-            let wait = if agreed || self.is_ready() { AGREED_ON_EVERY } else { TRIED_EVERY };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.heard.notified() => {}
-            }
-        }
-    }
-
-    async fn agree_once(&self) -> Result<(), TierError> {
         let mine = self.secret.secret();
         let sealed = self.wire.seal_secret(&mine);
         if sealed.is_empty() {
@@ -67,5 +50,10 @@ impl Shared {
         // Behind the secret: who finds this set names things by it.
         self.agreed.store(true, Release);
         Ok(())
+    }
+
+    /// Whether this, which lies beside the log, is what was agreed on.
+    pub fn agrees_with(&self, there: &[u8]) -> bool {
+        self.wire.open_secret(there).is_ok_and(|secret| secret == self.secret.secret())
     }
 }

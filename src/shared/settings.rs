@@ -34,6 +34,8 @@ pub struct Settings {
     pub breaker: Breaker,
     /// How long one who fetches for all instances may be silent before another does.
     pub lease: Duration,
+    /// Whether what is kept outlives another server's taking over.
+    pub trust_failover: bool,
 }
 
 /// Where the tier is.

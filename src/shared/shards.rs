@@ -202,6 +202,26 @@ fn within(ranges: &[(u16, u16, usize)], place: usize, namespace: &str) -> Vec<u8
     keys.find(|key| (*first..=*last).contains(&Slot::of(key).0)).unwrap_or_default()
 }
 
+/// Host and port of the master that has this key, from the answer to `CLUSTER SLOTS`. No host: the one who was asked.
+pub(super) fn owner(answer: &Value, key: &[u8]) -> Option<(Option<String>, u16)> {
+    let slot = i64::from(Slot::of(key).0);
+    let has_it = |range: &&Value| match array(range) {
+        [Value::Int(first), Value::Int(last), ..] => (*first..=*last).contains(&slot),
+        _ => false,
+    };
+    let range = array(answer).iter().find(has_it)?;
+    let [host, Value::Int(port), ..] = array(array(range).get(2)?) else {
+        return None;
+    };
+    let host = match host {
+        Value::BulkString(host) => String::from_utf8(host.clone()).ok()?,
+        _ => String::new(),
+    };
+    // Nobody knows where one with this for a host is.
+    let host = if host == "?" { return None } else { Some(host).filter(|host| !host.is_empty()) };
+    Some((host, u16::try_from(*port).ok()?))
+}
+
 fn array(value: &Value) -> &[Value] {
     match value {
         Value::Array(items) => items,
@@ -325,6 +345,32 @@ mod tests {
         let mut same = of(&[(10_000, 16_383, 3), (0, 7999, 1), (8000, 9999, 2)]);
         same.take_over(&before);
         assert!(same.is_open(&stayed) && same.failed(&third, now), "goes on counting");
+    }
+
+    #[test]
+    fn the_owner_of_a_key_is_the_master_of_its_range() {
+        let node = |host, port| Value::Array(vec![host, Value::Int(port)]);
+        let range = |from, to, master| {
+            let replica = node(Value::BulkString(b"replica".to_vec()), 9);
+            Value::Array(vec![Value::Int(from), Value::Int(to), master, replica])
+        };
+        let named = |host: &str| Value::BulkString(host.as_bytes().to_vec());
+        let answer = Value::Array(vec![
+            range(100, 199, node(named("h"), 1)),
+            range(0, 99, node(Value::Nil, 2)),
+            range(200, 299, node(named("?"), 3)),
+            range(300, 399, node(named(""), 4)),
+        ]);
+        for (slots, expected) in [
+            (0..=99, Some((None, 2))),
+            (100..=199, Some((Some("h".to_owned()), 1))),
+            (200..=299, None),
+            (300..=399, Some((None, 4))),
+            (400..=16_383, None),
+        ] {
+            assert_eq!(owner(&answer, &key(slots.clone())), expected, "{slots:?}");
+        }
+        assert_eq!(owner(&Value::Nil, b"a"), None);
     }
 
     #[test]

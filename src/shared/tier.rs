@@ -31,7 +31,7 @@ pub trait Tier: fmt::Debug + Send + Sync {
     fn remove(&self, names: Vec<Name>) -> Reply<'_, ()>;
 
     /// Puts `mine` under a name that all instances know, unless something lies there already, and says what lies there now.
-    /// Either way it is kept for so long from now on. `replace`: this may be put in its place.
+    /// Either way it is kept for so long at least. `replace`: this may be put in its place.
     fn agree(&self, mine: Bytes, replace: Option<Bytes>, keep_for: Duration) -> Reply<'_, Bytes>;
 
     /// Takes the lease of this name, for so long; or says that another has it, who will then be told that somebody waits.

@@ -1,8 +1,7 @@
 //! The writer: one task that carries out what is queued, and what may be queued at all.
 //!
 //! Nobody waits for it. Before an answer is written it is held against the record of changes once more. Between that look
-//! and the write a change may come; the removal that such a change queues is carried out after this write, since no two orders
-//! of one resource are under way at once; and this instance would not use what it wrote even if the removal were lost.
+//! and the write something may be declared invalid: then what is written is dead, by its stamp, for whoever finds it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use super::second::Shared;
 use super::tier::{Landed, Name, TierError};
 use crate::clock::Timestamp;
 use crate::object::wire::Envelope;
-use crate::object::{Key, Position, Stored};
+use crate::object::{Key, Stored};
 use crate::semantics::validation::has_validator;
 
 /// Orders that are carried out at once: as many round trips share one wait.
@@ -61,12 +60,6 @@ impl Shared {
         self.remove(base, names);
     }
 
-    /// Queues that what lies under a resource's own name is forgotten, whatever it is; and these variants of it.
-    pub fn forget_base(&self, base: Key, variants: impl IntoIterator<Item = Key>) {
-        let names = variants.into_iter().map(Some).chain([None]);
-        self.remove(base, names.map(|variant| Name { base, variant }).collect());
-    }
-
     fn remove(&self, base: Key, names: Vec<Name>) {
         if self.is_ready() {
             self.queue.push(Order::Remove(base, names));
@@ -104,7 +97,7 @@ impl Shared {
     async fn put(&self, entry: &Entry) -> bool {
         let now = self.clock.now();
         let keep_for = worth_keeping_for(&entry.stored, now);
-        if keep_for.is_zero() || !(self.is_live)(&entry.stored) {
+        if keep_for.is_zero() || !self.stamps.is_live(&entry.stored) {
             return false;
         }
         let name = self.name_of(entry, now);
@@ -123,14 +116,12 @@ impl Shared {
     }
 
     async fn put_under(&self, name: Name, entry: &Entry, keep_for: Duration) -> Result<bool, TierError> {
-        let envelope = Envelope {
-            key: entry.key,
-            vary: (*entry.vary).clone(),
-            rules: entry.rules,
-            epoch: self.epoch,
-            position: Position(0, entry.stored.stamp.0),
-            tags: Vec::new(),
+        // What was fetched in another life of the log of invalidations is dead.
+        let Some((epoch, position)) = self.stamps.place_of(entry.stored.stamp) else {
+            return Ok(false);
         };
+        let (key, vary, rules) = (entry.key, (*entry.vary).clone(), entry.rules);
+        let envelope = Envelope { key, vary, rules, epoch, position };
         if entry.is_update {
             let head = self.wire.encode_head(&entry.base, &envelope, &entry.stored);
             if self.tier.patch(name, sealed(head)?, keep_for).await? {
@@ -138,7 +129,7 @@ impl Shared {
                 return Ok(true);
             }
             // Another body lies there, or none: the whole is sent, if it has not been changed while we asked.
-            if !(self.is_live)(&entry.stored) {
+            if !self.stamps.is_live(&entry.stored) {
                 return Ok(false);
             }
         }

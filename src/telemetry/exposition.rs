@@ -13,7 +13,7 @@ use super::metrics::{
     ValidationMetrics,
 };
 use super::page::{Kind, Page};
-use super::{redis, shared};
+use super::{invalidation, log_state, redis, shared};
 
 /// What `Content-Type` says of it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,11 +30,8 @@ pub fn render(telemetry: &Telemetry, uptime: Duration) -> String {
     variants(&mut page, &telemetry.memory);
     coalescing(&mut page, &telemetry.coalescing);
     validation(&mut page, &telemetry.validation);
-    page.counter(
-        "larder_invalidation_changes_total",
-        "Requests that succeeded and made what was kept for their URL invalid.",
-        &telemetry.invalidation.changes,
-    );
+    invalidation::render(&mut page, &telemetry.invalidation, &telemetry.hooks);
+    log_state::render(&mut page, &telemetry.log.state());
     redis::render(&mut page, &telemetry.redis);
     shared::render(&mut page, &telemetry.shared);
     connections(&mut page, &telemetry.connections);
@@ -198,6 +195,11 @@ fn validation(page: &mut Page, validation: &ValidationMetrics) {
         "Fetches begun behind an answer that was given stale.",
         &validation.refreshes,
     );
+    page.counter(
+        "larder_refreshes_deferred_total",
+        "Fetches not begun, because so many were under way for what was softly invalidated.",
+        &validation.deferred,
+    );
 }
 
 fn connections(page: &mut Page, connections: &ConnectionMetrics) {
@@ -224,6 +226,7 @@ fn connections(page: &mut Page, connections: &ConnectionMetrics) {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use super::super::invalidation::{HookOutcome, InvalidationOutcome, Source};
     use super::super::page::{BOUNDS, Label};
     use super::*;
     use crate::semantics::NotStored;
@@ -301,7 +304,9 @@ mod tests {
     }
 
     fn some_traffic() -> Telemetry {
-        let telemetry = Telemetry::new(["user", "odd \"name\"\\\n", "unrouted"]);
+        let telemetry = Telemetry::new(["user", "odd \"name\"\\\n", "unrouted"]).with_hooks(["changed"]);
+        telemetry.hooks[0].told(HookOutcome::Replayed);
+        telemetry.invalidation.declared(Source::Hook, InvalidationOutcome::Late);
         let user = &telemetry.routes[0];
         for micros in [3, 49, 51, 999, 1_000, 70_000, 58_000_000, 90_000_000] {
             user.answered(Outcome::Hit, Duration::from_micros(micros));
@@ -347,6 +352,9 @@ mod tests {
             ("larder_upstream_requests_total", &[], 7.0),
             ("larder_upstream_in_flight", &[], 2.0),
             ("larder_memory_bytes", &[], 5e9),
+            ("larder_hooks_total", &[("hook", "changed"), ("outcome", "replayed")], 1.0),
+            ("larder_hooks_total", &[("hook", "changed"), ("outcome", "bad")], 0.0),
+            ("larder_invalidations_total", &[("source", "hook"), ("outcome", "late")], 1.0),
             ("larder_requests_total", &[("route", "user"), ("outcome", "hit")], 8.0),
             ("larder_requests_total", &[("route", "unrouted"), ("outcome", "error")], 0.0),
             ("larder_requests_total", &[("route", "odd \"name\"\\\n"), ("outcome", "bypass")], 1.0),

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::invalidation::{HookMetrics, InvalidationMetrics};
+use super::log_state::LogTeller;
 use super::number::{CountByName, Counter, Gauge, Histogram};
 use super::redis::RedisMetrics;
 use super::shared::SharedMetrics;
@@ -26,8 +28,12 @@ pub struct Telemetry {
     pub coalescing: CoalescingMetrics,
     /// Asking whether what is kept is still good.
     pub validation: ValidationMetrics,
-    /// What was changed by requests that went through.
+    /// What was declared invalid.
     pub invalidation: InvalidationMetrics,
+    /// How things stand with the log of that.
+    pub log: LogTeller,
+    /// In the order of the configuration.
+    pub hooks: Vec<Arc<HookMetrics>>,
     /// The client side.
     pub connections: ConnectionMetrics,
 }
@@ -128,13 +134,8 @@ pub struct ValidationMetrics {
     pub failed: Counter,
     /// Fetches begun behind an answer that was given stale.
     pub refreshes: Counter,
-}
-
-/// What was changed by requests that went through.
-#[derive(Debug, Default)]
-pub struct InvalidationMetrics {
-    /// Requests that succeeded and may have changed something.
-    pub changes: Counter,
+    /// … not begun, because so many were under way for what was softly invalidated.
+    pub deferred: Counter,
 }
 
 /// The client side.
@@ -217,5 +218,12 @@ impl Telemetry {
     pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
         let routes = names.into_iter().map(|name| Arc::new(RouteMetrics::new(name.into()))).collect();
         Self { routes, ..Self::default() }
+    }
+
+    /// The same, and for hooks of these names.
+    #[must_use]
+    pub fn with_hooks<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        self.hooks = names.into_iter().map(|name| Arc::new(HookMetrics::new(name.into()))).collect();
+        self
     }
 }

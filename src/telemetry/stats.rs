@@ -10,11 +10,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Telemetry;
+use super::log_state::LogState;
 use super::metrics::{
     CoalescingMetrics, ConnectionMetrics, MemoryMetrics, Outcome, RouteMetrics, UpstreamMetrics,
     ValidationMetrics,
 };
 use super::number::Histogram;
+use super::stats_invalidation::{HookStats, InvalidationStats};
 use super::stats_shared::SharedStats;
 
 /// A moment's copy of all numbers.
@@ -36,8 +38,12 @@ pub struct Stats {
     pub coalescing: CoalescingStats,
     /// Asking whether what is kept is still good.
     pub validation: ValidationStats,
-    /// What was changed by requests that went through.
+    /// What was declared invalid.
     pub invalidation: InvalidationStats,
+    /// The log of that.
+    pub log: LogState,
+    /// In the order of the configuration.
+    pub hooks: Vec<HookStats>,
     /// The client side.
     pub connections: ConnectionStats,
 }
@@ -129,13 +135,7 @@ pub struct ValidationStats {
     pub changed: u64,
     pub failed: u64,
     pub refreshes: u64,
-}
-
-/// See [`InvalidationMetrics`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[expect(missing_docs, reason = "each is the metric of the same name")]
-pub struct InvalidationStats {
-    pub changes: u64,
+    pub deferred: u64,
 }
 
 /// See [`ConnectionMetrics`].
@@ -161,7 +161,9 @@ impl Stats {
             redis: SharedStats::new(telemetry),
             coalescing: CoalescingStats::new(&telemetry.coalescing),
             validation: ValidationStats::new(&telemetry.validation),
-            invalidation: InvalidationStats { changes: telemetry.invalidation.changes.get() },
+            invalidation: InvalidationStats::new(telemetry),
+            log: telemetry.log.state(),
+            hooks: telemetry.hooks.iter().map(|hook| HookStats::new(hook)).collect(),
             connections: ConnectionStats::new(&telemetry.connections),
         }
     }
@@ -250,6 +252,7 @@ impl ValidationStats {
             changed: validation.changed.get(),
             failed: validation.failed.get(),
             refreshes: validation.refreshes.get(),
+            deferred: validation.deferred.get(),
         }
     }
 }
@@ -283,6 +286,7 @@ mod tests {
 
     use super::*;
     use crate::semantics::NotStored;
+    use crate::telemetry::invalidation::{HookOutcome, InvalidationOutcome, Source};
 
     #[test]
     fn a_route_tells_how_it_answered() {
@@ -341,6 +345,24 @@ mod tests {
             let stats = Stats::new(&telemetry, Duration::ZERO);
             assert_eq!(stats.routes[0].not_stored, BTreeMap::from([(why.label(), 2)]));
         }
+    }
+
+    #[test]
+    fn what_was_declared_and_told_is_counted_by_what_became_of_it() {
+        let telemetry = Telemetry::new([]).with_hooks(["changed"]);
+        telemetry.invalidation.declared(Source::Purge, InvalidationOutcome::NotLogged);
+        telemetry.invalidation.sessions_lost.add_one();
+        telemetry.validation.deferred.add_one();
+        telemetry.hooks[0].told(HookOutcome::Ignored);
+        let read = serde_json::to_value(Stats::new(&telemetry, Duration::ZERO)).unwrap();
+        let zero = json!({"met": 0, "late": 0, "not_logged": 0});
+        let declared = json!({"api": zero, "hook": zero, "purge": {"met": 0, "late": 0, "not_logged": 1}});
+        assert_eq!(read["validation"]["deferred"], 1);
+        assert_eq!(read["invalidation"], json!({"changes": 0, "sessions_lost": 1, "declared": declared}));
+        let told = json!({
+            "hook": "changed", "accepted": 0, "ignored": 1, "replayed": 0, "unauthorized": 0, "bad": 0, "refused": 0,
+        });
+        assert_eq!(read["hooks"], json!([told]));
     }
 
     #[test]

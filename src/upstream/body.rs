@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::gate::Permit;
 use super::{BodyError, UpstreamError};
@@ -59,6 +59,10 @@ pub struct Received {
     silence: Silence,
     permit: Option<Permit>,
     came_at: Instant,
+    /// What was read already, and is given first.
+    ahead: Bytes,
+    /// What came behind it.
+    behind: Option<Result<Frame<Bytes>, BodyError>>,
 }
 
 /// Runs out when it is polled for so long without being reset.
@@ -157,7 +161,39 @@ impl Progress {
 impl Received {
     /// `permit` goes back when the body ends or is dropped.
     pub fn new(incoming: Incoming, silence_max: Duration, permit: Permit) -> Self {
-        Self { incoming, silence: Silence::new(silence_max), permit: Some(permit), came_at: Instant::now() }
+        Self {
+            incoming,
+            silence: Silence::new(silence_max),
+            permit: Some(permit),
+            came_at: Instant::now(),
+            ahead: Bytes::new(),
+            behind: None,
+        }
+    }
+
+    /// All of it, if it is no longer than this, whole, and there in time. Whatever was read for that is given again to who reads on.
+    pub async fn read_ahead(&mut self, bytes_max: usize, until: Instant) -> Option<Bytes> {
+        let mut read = BytesMut::new();
+        let is_whole = loop {
+            // A frame that has not come is not lost: who reads on waits for it.
+            let Ok(frame) = timeout_at(until, self.frame()).await else { break false };
+            match frame {
+                None => break true,
+                Some(Ok(frame)) if frame.is_data() => {
+                    read.extend_from_slice(frame.data_ref().map_or(&[], |chunk| chunk));
+                    if read.len() > bytes_max {
+                        break false;
+                    }
+                }
+                Some(frame) => {
+                    let is_trailers = frame.is_ok();
+                    self.behind = Some(frame);
+                    break is_trailers;
+                }
+            }
+        };
+        self.ahead = read.freeze();
+        is_whole.then(|| self.ahead.clone())
     }
 
     /// For answers without an end, such as server-sent events: they would hold their places for ever, and silence
@@ -288,6 +324,12 @@ impl Body for Received {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ahead)))));
+        }
+        if let Some(behind) = self.behind.take() {
+            return Poll::Ready(Some(behind));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
             ready!(self.silence.poll(context));
             self.permit = None;
@@ -302,11 +344,16 @@ impl Body for Received {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.ahead.is_empty() && self.behind.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let (mut hint, ahead) = (self.incoming.size_hint(), self.ahead.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + ahead);
+        }
+        hint.set_lower(hint.lower() + ahead);
+        hint
     }
 }
 

@@ -227,7 +227,7 @@ async fn the_fault_of_the_one_who_asked_there_is_nobody_elses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_changed_is_forgotten_in_all_its_variants_that_are_known() {
+async fn what_was_changed_is_forgotten_in_all_its_variants() {
     let (tier, worlds) = instances(2, "").await;
     let (one, other) = (&worlds[0], &worlds[1]);
     for language in ["en", "de"] {
@@ -239,7 +239,6 @@ async fn what_was_changed_is_forgotten_in_all_its_variants_that_are_known() {
     one.origin.on("/a", reply(204));
     one.ask(ask("PUT", "/a")).await;
     settle().await;
-    assert_eq!(tier.count(), 0);
     for language in ["en", "de"] {
         other.origin.on("/a", fresh("new").header("vary", "accept-language"));
         assert_eq!(other.ask(get("/a").header("accept-language", language)).await.text(), "new");

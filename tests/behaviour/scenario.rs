@@ -17,6 +17,7 @@
 //!   ! etag                       … and not this one
 //!   | one                        its body, line by line; `| *` for any; `\r` at a line's end is a carriage return
 //! advance 11                     seconds
+//! purge {"tags": ["user:5"]}     declared invalid, in the words of `POST /invalidate`
 //! origin was asked 2             so often so far
 //! ```
 
@@ -38,6 +39,7 @@ pub(crate) enum Step {
     Origin(Exchange),
     Client(Exchange),
     Advance(u64),
+    Purge(String),
     OriginWasAsked(usize),
 }
 
@@ -150,6 +152,9 @@ impl Scenario {
 }
 
 fn step(line: &str) -> Result<Step, String> {
+    if let Some(order) = line.strip_prefix("purge ") {
+        return Ok(Step::Purge(order.to_owned()));
+    }
     let words: Vec<&str> = line.split(' ').collect();
     let number = |text: &str| text.parse::<u64>().map_err(|_| format!("not a number: {text:?}"));
     match words.as_slice() {

@@ -262,7 +262,7 @@ async fn a_304_sends_the_body_where_it_lies_there_no_more() {
     one.origin.on("/a", tagged("one"));
     one.get("/a").await;
     pass_seconds(70).await;
-    tier.wipe();
+    tier.loses_values();
     one.origin.on("/a", reply(304).header("cache-control", "max-age=60"));
     one.get("/a").await;
     settle().await;

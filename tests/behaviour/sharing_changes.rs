@@ -1,5 +1,5 @@
-//! What was changed through one instance is never again given by it from the shared tier, whatever lies there and whenever it
-//! gets there.
+//! What was changed through one instance is never again given by any of them, from memory or from the shared tier, whatever lies
+//! there and whenever it gets there.
 
 use crate::client::{ask, get};
 use crate::origin::{Gate, fresh, reply};
@@ -18,22 +18,25 @@ async fn instance(tier: &FakeTier) -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_takes_it_from_the_shared_tier_too() {
+async fn what_was_changed_through_one_is_dead_for_all() {
     let tier = FakeTier::new();
     let (one, other) = (instance(&tier).await, instance(&tier).await);
     one.origin.on("/a", fresh("old"));
     one.get("/a").await;
     settle().await;
+    assert_eq!(other.get("/a").await.text(), "old");
     change(&one).await;
-    assert_eq!(tier.count(), 0);
+    assert_eq!(tier.count(), 1, "nothing is searched for or removed");
     other.origin.on("/a", fresh("new"));
     assert_eq!(other.get("/a").await.text(), "new");
+    assert_eq!(instance(&tier).await.get("/a").await.text(), "new");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_by_one_with_a_credential_takes_its_own_and_everyones() {
+async fn a_change_by_anybody_is_one_for_everybody() {
     let tier = FakeTier::new();
-    let one = World::sharing(&tier, "[identity]\ncredentials = [\"header:authorization\"]").await;
+    let config = "[identity]\ncredentials = [\"header:authorization\"]";
+    let (one, other) = (World::sharing(&tier, config).await, World::sharing(&tier, config).await);
     let mine = || get("/a").header("authorization", "Bearer mine");
     one.origin.on("/a", fresh("mine").header("cache-control", "private"));
     one.ask(mine()).await;
@@ -42,9 +45,12 @@ async fn a_change_by_one_with_a_credential_takes_its_own_and_everyones() {
     settle().await;
     assert_eq!(tier.count(), 2);
     one.origin.on("/a", reply(204));
-    one.ask(ask("PUT", "/a").header("authorization", "Bearer mine").body("new")).await;
+    one.ask(ask("PUT", "/a").header("authorization", "Bearer another's").body("new")).await;
     settle().await;
-    assert_eq!(tier.count(), 0);
+    other.origin.on("/a", fresh("new").header("cache-control", "private"));
+    assert_eq!(other.ask(mine()).await.text(), "new");
+    other.origin.on("/a", fresh("new"));
+    assert_eq!(other.get("/a").await.text(), "new");
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,12 +89,13 @@ async fn a_fetch_from_before_a_change_is_not_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_writes_after_the_change_from_a_fetch_before_it_is_dead_here() {
+async fn what_another_writes_that_does_not_know_of_the_change_yet_is_dead_here() {
     let tier = FakeTier::new();
     let (one, other) = (instance(&tier).await, instance(&tier).await);
     let gate = Gate::new();
     other.origin.on("/a", fresh("old").held(&gate));
     let before = other.begin(get("/a")).await;
+    tier.log().cuts("world 2", true);
     change(&one).await;
     gate.open();
     before.answer().await;
@@ -128,7 +135,9 @@ async fn a_change_that_nobody_saw_answered_takes_it_too() {
     one.origin.on("/a", reply(204).held(&gate));
     one.begin(ask("PUT", "/a").body("new")).await.leave();
     settle().await;
-    assert_eq!(tier.count(), 0);
+    let other = instance(&tier).await;
+    other.origin.on("/a", fresh("new"));
+    assert_eq!(other.get("/a").await.text(), "new");
 }
 
 #[tokio::test(start_paused = true)]

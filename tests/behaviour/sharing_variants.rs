@@ -112,7 +112,7 @@ async fn what_does_not_vary_there_is_no_answer_where_it_is_known_to_vary() {
     let (one, other) = (World::sharing(&tier, "").await, instance(&tier).await);
     other.ask(in_language("/a", "de")).await;
     settle().await;
-    tier.wipe();
+    tier.loses_values();
     one.origin.on("/a", fresh("plain"));
     one.get("/a").await;
     settle().await;

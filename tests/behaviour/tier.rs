@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use larder::object::wire::{ASKED_AT, SAME_BODY};
 use larder::shared::{Acquired, Landed, Name, News, Reply, Tier, TierError, Token};
 use tokio::time::Instant;
 
+use crate::journal::FakeLog;
 use crate::origin::Gate;
 
 /// What worlds share.
@@ -18,6 +20,10 @@ pub(crate) struct FakeTier(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// The log of invalidations beside it.
+    log: FakeLog,
+    /// Worlds that share it so far.
+    worlds: AtomicUsize,
     started: Instant,
     state: Mutex<State>,
 }
@@ -90,7 +96,22 @@ pub(crate) struct Counts {
 
 impl FakeTier {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Inner { started: Instant::now(), state: Mutex::default() }))
+        Self(Arc::new(Inner {
+            log: FakeLog::new(),
+            worlds: AtomicUsize::new(0),
+            started: Instant::now(),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// The log of invalidations that its worlds share.
+    pub(crate) fn log(&self) -> &FakeLog {
+        &self.0.log
+    }
+
+    /// What the next world is called: `world 1`, `world 2`, …
+    pub(crate) fn next_name(&self) -> String {
+        format!("world {}", self.0.worlds.fetch_add(1, Relaxed) + 1)
     }
 
     /// When all clocks of its worlds began.
@@ -192,6 +213,13 @@ impl FakeTier {
     /// What instances agreed on is evicted.
     pub(crate) fn loses_secret(&self) {
         self.state().secret = None;
+        // The log's name lies in the same place.
+        self.0.log.wiped();
+    }
+
+    /// All answers are gone.
+    pub(crate) fn loses_values(&self) {
+        self.state().values.clear();
     }
 
     /// It comes back empty.
@@ -200,6 +228,7 @@ impl FakeTier {
         state.values.clear();
         state.secret = None;
         drop(state);
+        self.0.log.wiped();
         self.say(News::Hearing);
     }
 

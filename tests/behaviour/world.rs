@@ -8,6 +8,8 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use larder::clock::Clock;
 use larder::config::{self, Settings, Sources};
+use larder::hooks::{Order, Terms};
+use larder::invalidation::{Event, Log, Outcome, Receipt, Record, Wait};
 use larder::proxy::{Hold, Peer, Proxy};
 use larder::server::drain::{self, Drain, Drainer};
 use larder::server::{self, Ended};
@@ -15,7 +17,7 @@ use larder::shared::Tier;
 use larder::telemetry::Telemetry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::client::{Answer, Ask, Client, Opened, Transport, Waiting, get};
 use crate::origin::{Origin, PIPE_BYTES};
@@ -37,6 +39,7 @@ pub(crate) struct World {
     drainer: Option<Drainer>,
     /// What works behind the clients' backs; with the world it ends.
     writer: AbortHandle,
+    follower: AbortHandle,
 }
 
 /// How a connection's serving ended, once it has.
@@ -47,11 +50,21 @@ pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 /// Runs until everybody waits: on a paused clock a timer fires only when no task can go on.
 pub(crate) async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    tokio::time::sleep(SETTLED_AFTER).await;
 }
+
+/// Beyond this, what happens every second is done once.
+const STEPWISE_MAX: Duration = Duration::from_secs(600);
+
+const SETTLED_AFTER: Duration = Duration::from_millis(1);
 
 /// Lets time pass; all timers on the way fire in their order.
 pub(crate) async fn pass(duration: Duration) {
+    if duration > STEPWISE_MAX {
+        // Instances renew what they say of themselves every second: not a year of that.
+        tokio::time::advance(duration.saturating_sub(SETTLED_AFTER)).await;
+        return settle().await;
+    }
     tokio::time::sleep(duration).await;
 }
 
@@ -99,9 +112,15 @@ impl World {
         let telemetry = larder::app::telemetry(&settings);
         let origin = Origin::new();
         let counts = Arc::clone(&telemetry);
-        let dyn_tier = tier.map(|tier| Arc::new(tier.clone()) as Arc<dyn Tier>);
-        let proxy = larder::app::assemble(&settings, clock, counts, origin.clone(), dyn_tier).unwrap();
+        let beyond = tier.map(|tier| {
+            let log: Arc<dyn Log> = Arc::new(tier.log().clone());
+            (Arc::new(tier.clone()) as Arc<dyn Tier>, log)
+        });
+        let name = tier.map_or_else(|| "alone".to_owned(), FakeTier::next_name);
+        let proxy = larder::app::assemble(&settings, clock, counts, origin.clone(), beyond, name).unwrap();
         let writer = tokio::spawn(Arc::clone(&proxy).keep_sharing()).abort_handle();
+        let follower = Arc::clone(proxy.record()).follow(larder::app::agree(&proxy));
+        let follower = tokio::spawn(follower).abort_handle();
         let (drainer, drain) = drain::pair();
         let drainer = Some(drainer);
         Self {
@@ -115,6 +134,7 @@ impl World {
             drain,
             drainer,
             writer,
+            follower,
         }
     }
 
@@ -135,10 +155,60 @@ impl World {
         self.proxy.shared().unwrap().written().await;
     }
 
+    /// Declares this invalid, in the words of `POST /invalidate`, and goes on when it is in the log.
+    pub(crate) async fn purge(&self, order: &str) {
+        let Order { event, .. } = self.order(order);
+        let receipt = self.record().acknowledge(event, Wait::Log, Duration::from_secs(5)).await;
+        assert_eq!(receipt.outcome, Outcome::Met, "{order}: {receipt:?}");
+    }
+
+    /// … and when all have heard of it.
+    pub(crate) async fn purge_for_all(&self, order: &str) {
+        self.purge(order).await;
+        settle().await;
+    }
+
+    /// The same for one who waits for whom the order says, and wants to know what came of it.
+    pub(crate) fn invalidate(&self, order: &str) -> JoinHandle<Receipt> {
+        let Order { event, wait, timeout } = self.order(order);
+        self.declare(event, wait, timeout)
+    }
+
+    /// The same of an event that is made already.
+    pub(crate) fn declare(&self, event: Event, wait: Wait, within: Duration) -> JoinHandle<Receipt> {
+        let record = Arc::clone(self.record());
+        tokio::spawn(async move { record.acknowledge(event, wait, within).await })
+    }
+
+    fn order(&self, order: &str) -> Order {
+        let all = self.settings.routes.iter().chain([&self.settings.unrouted]);
+        let routes: Vec<Arc<str>> = all.map(|route| route.name.clone()).collect();
+        let resolve = |path: &str| self.proxy.url(path);
+        let credential = |text: &str| self.proxy.credential(text);
+        let limits = self.settings.invalidation;
+        let terms = Terms { limits, routes: &routes, resolve: &resolve, credential: &credential };
+        Order::read(order.as_bytes(), &terms).unwrap_or_else(|wrong| panic!("{order}: {wrong}"))
+    }
+
+    /// What it knows to be invalid.
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        self.proxy.record()
+    }
+
+    /// It dies: nobody hears of it any more, and it can't say so.
+    pub(crate) fn dies(&self) {
+        self.writer.abort();
+        self.follower.abort();
+    }
+
     /// What `/entry` says of a GET of this, where it listens there.
     pub(crate) async fn entry(&self, listen: &str, url: &str) -> serde_json::Value {
-        let listen = listen.parse().unwrap();
-        let entry = self.proxy.entry(listen, &Method::GET, url, &HeaderMap::new(), &[]).await;
+        self.entry_for(listen, url, &HeaderMap::new()).await
+    }
+
+    /// … with these fields.
+    pub(crate) async fn entry_for(&self, listen: &str, url: &str, headers: &HeaderMap) -> serde_json::Value {
+        let entry = self.proxy.entry(listen.parse().unwrap(), &Method::GET, url, headers, &[]).await;
         serde_json::to_value(entry.unwrap()).unwrap()
     }
 
@@ -207,7 +277,7 @@ impl World {
     }
 
     /// Begins the end, and waits for it; false if something had to be cut off.
-    pub(crate) fn finish(&mut self, limit: Duration) -> tokio::task::JoinHandle<bool> {
+    pub(crate) fn finish(&mut self, limit: Duration) -> JoinHandle<bool> {
         let drainer = self.drainer.take().unwrap();
         // Ours would be waited for too.
         (_, self.drain) = drain::pair();
@@ -219,6 +289,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.writer.abort();
+        self.follower.abort();
         let unexpected = self.origin.unexpected();
         assert!(
             unexpected.is_empty() || std::thread::panicking(),

@@ -21,6 +21,9 @@ mod body;
 #[path = "../behaviour/client.rs"]
 mod client;
 #[expect(dead_code, reason = "the behaviour tests use the rest")]
+#[path = "../behaviour/journal.rs"]
+mod journal;
+#[expect(dead_code, reason = "the behaviour tests use the rest")]
 #[path = "../behaviour/origin.rs"]
 mod origin;
 #[expect(dead_code, reason = "the behaviour tests use the rest")]

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use larder::invalidation::LogError;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::basics;
 use crate::cluster::Cluster;
 use crate::instance::{Instance, MINUTE, name};
+use crate::journal::{Journal, refused};
+use crate::places;
 use crate::server::{Server, free_port, until};
 
 /// Writes `{who}.pem` and `{who}.key`.
@@ -65,6 +68,9 @@ async fn only_with_the_right_certificates_on_both_sides_is_there_a_connection() 
     let mut right = Instance::at(&lines("localhost", "ours", "client")).await;
     basics::work(&mut right, 0).await;
     basics::work(&mut Instance::at(&lines("127.0.0.1", "ours", "client")).await, 100).await;
+    places::works(&Journal::of(&lines("localhost", "ours", "client")).log()).await;
+    let refused = refused(&Journal::of(&lines("localhost", "theirs", "client")).log()).await;
+    assert!(matches!(refused, LogError::Away(_)), "{refused:?}");
     for wrong in [
         lines("localhost", "ours", ""),
         lines("localhost", "theirs", "client"),
@@ -110,6 +116,7 @@ async fn a_cluster_is_reached_with_certificates_of_ones_own_on_both_sides() {
     };
     let mut right = Instance::at(&lines("ours", &client)).await;
     basics::work(&mut right, 0).await;
+    places::works(&Journal::of(&lines("ours", &client)).log()).await;
     for wrong in [lines("ours", ""), lines("theirs", &client)] {
         let wrong = Instance::start(&wrong);
         until("both links have failed", MINUTE, async || wrong.telemetry.redis.connect_failures.get() >= 2)

@@ -82,7 +82,7 @@ async fn what_is_not_ours_under_our_names_counts_as_nothing() {
             server.ask(&["RPUSH", &format!("larder:{{{}}}{suffix}", key(number)), "a list"]).await;
         }
     }
-    server.ask(&["SADD", "larder:secret", "a set"]).await;
+    server.ask(&["SADD", "larder:{larder:log}:instances", "a set"]).await;
     assert_eq!(instance.get(name(1)).await.unwrap(), None);
     assert_eq!(tier.get(vec![name(1), variant(1, 1)]).await.unwrap(), [None, None]);
     let head = Bytes::from_static(&[0; 100]);
@@ -107,7 +107,11 @@ async fn all_agree_on_what_the_first_has_put_there() {
     let (first, second) = (Bytes::from_static(b"first"), Bytes::from_static(b"second"));
     assert_eq!(one.tier.agree(first.clone(), None, MINUTE).await.unwrap(), first);
     assert_eq!(other.tier.agree(second.clone(), None, 2 * MINUTE).await.unwrap(), first);
-    let left: u64 = server.text(&["PTTL", "larder:secret"]).await.parse().unwrap();
+    let left: u64 = server.text(&["PTTL", "larder:{larder:log}:instances"]).await.parse().unwrap();
+    assert!(left > 60_000, "{left}");
+    // It has no less time for one who keeps it for less.
+    one.tier.agree(second.clone(), None, MINUTE / 2).await.unwrap();
+    let left: u64 = server.text(&["PTTL", "larder:{larder:log}:instances"]).await.parse().unwrap();
     assert!(left > 60_000, "{left}");
     let not_there = Some(Bytes::from_static(b"third"));
     assert_eq!(other.tier.agree(second.clone(), not_there, MINUTE).await.unwrap(), first);

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "where a failure is the message")]
 
+mod changes;
+
 use larder::config::{self, Loaded, Mistakes, Place, Settings, Sources};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -11,11 +13,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-const DEFAULT: &str = include_str!("../config/default.toml");
-const EXAMPLE: &str = include_str!("../config/example.toml");
-const MISTAKES: &str = include_str!("config/mistakes.toml");
+const DEFAULT: &str = include_str!("../../config/default.toml");
+const EXAMPLE: &str = include_str!("../../config/example.toml");
+const MISTAKES: &str = include_str!("mistakes.toml");
 /// The configuration that Larder's description promises, with keys that this version does not have.
-const PUBLISHED: &str = include_str!("config/published.toml");
+const PUBLISHED: &str = include_str!("published.toml");
 
 fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
     list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -35,6 +37,9 @@ fn lines(result: Result<Loaded, Mistakes>) -> Vec<String> {
 
 /// 32 bytes.
 const ENCRYPTION_KEY: &str = "c3F1aXJyZWxzcXVpcnJlbHNxdWlycmVsc3F1aXJyZWw=";
+
+/// As Standard Webhooks has them.
+const HOOK_SECRET: &str = "whsec_c3F1aXJyZWxzcXVpcnJlbHNxdWlycmVscw==";
 
 const UPSTREAM: &str = "[upstream]\nurl = 'http://127.0.0.1:8000'\n";
 const URL: (&str, &str) = ("upstream.url", "http://127.0.0.1:8000");
@@ -138,6 +143,11 @@ fn settings_value(toml: &str) -> Value {
         toml_edit::Value::Array(items) => {
             items.iter().map(|item| settings_value(item.to_string().trim())).collect::<Vec<_>>().into()
         }
+        toml_edit::Value::InlineTable(members) => members
+            .iter()
+            .map(|(name, member)| (name.to_owned(), settings_value(member.to_string().trim())))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
         other => panic!("no key takes {other}"),
     }
 }
@@ -172,9 +182,10 @@ fn the_default_file_with_everything_switched_on_is_understood() {
         ("LARDER_KEY_SECRET", "acorns acorns acorns"),
         ("REDIS_PASSWORD", "hazelnut"),
         ("LARDER_KEY", ENCRYPTION_KEY),
+        ("USER_HOOK_SECRET", HOOK_SECRET),
     ];
     let loaded = load(&switched_on, &secrets, &[]).unwrap();
-    assert_eq!(loaded.settings.routes.len(), 1);
+    assert_eq!((loaded.settings.routes.len(), loaded.settings.hooks.len()), (1, 1));
     assert_eq!(loaded.warnings, Vec::<String>::new());
 }
 
@@ -190,10 +201,12 @@ fn the_example_loads_with_the_one_warning_it_is_about() {
     assert_eq!((minutes("user"), minutes("project"), minutes("server-status")), (5, 10, 2));
 }
 
+const PUBLISHED_SECRETS: [(&str, &str); 3] =
+    [("LARDER_ADMIN_TOKEN", "squirrel"), ("LARDER_KEY", ENCRYPTION_KEY), ("USER_HOOK_SECRET", HOOK_SECRET)];
+
 #[test]
 fn of_the_published_configuration_only_what_is_not_available_yet_is_refused() {
-    let found =
-        lines(load(PUBLISHED, &[("LARDER_ADMIN_TOKEN", "squirrel"), ("LARDER_KEY", ENCRYPTION_KEY)], &[]));
+    let found = lines(load(PUBLISHED, &PUBLISHED_SECRETS, &[]));
     let unavailable: Vec<&str> = found
         .iter()
         .map(|line| line.strip_suffix(" is not available yet").unwrap_or_else(|| panic!("{line}")))
@@ -208,16 +221,9 @@ fn of_the_published_configuration_only_what_is_not_available_yet_is_refused() {
         "upstream.breaker",
         "upstream.health",
         "identity.resolve",
-        "redis.trust_failover",
         "percent",
-        "tags",
-        "invalidates",
-        "when_cut_off",
-        "settle",
-        "write_through",
         "priority",
         "rate_limit",
-        "hook",
     ];
     assert_eq!(unavailable, expected);
 }
@@ -230,7 +236,7 @@ fn all_mistakes_are_told_at_once_with_their_places() {
     assert_eq!(found, EXPECTED.trim_end());
 }
 
-const EXPECTED: &str = include_str!("config/mistakes.txt");
+const EXPECTED: &str = include_str!("mistakes.txt");
 
 #[test]
 fn a_file_that_is_no_toml_is_told_with_line_and_column() {
@@ -474,8 +480,9 @@ fn a_mistake_from_outside_says_where_it_was_given() {
         ("LARDER_UPSTREAM_URL", "http://127.0.0.1:1"),
         ("LARDER_SERVER__LISTN", "127.0.0.1:1"),
         ("LARDER_SERVER__WORKERS", "many"),
-        ("LARDER_REDIS__TRUST_FAILOVER", "true"),
+        ("LARDER_SERVER__TLS__CERT", "cert.pem"),
         ("LARDER_ROUTE__0__TTL", "5m"),
+        ("LARDER_HOOK__0__SECRET", "s"),
     ];
     let flags = [("server.listen", "nowhere"), ("upstream", "x"), ("server.dbug", "true"), URL];
     assert_eq!(
@@ -484,9 +491,10 @@ fn a_mistake_from_outside_says_where_it_was_given() {
             "--set server.dbug: unknown key \"server.dbug\" (did you mean \"server.debug\"?)",
             "--set server.listen: expected an address with its port such as \"127.0.0.1:8080\", found \"nowhere\"",
             "--set upstream: is a table, name one of its keys",
-            "environment: LARDER_REDIS__TRUST_FAILOVER: \"redis.trust_failover\" is not available yet",
+            "environment: LARDER_HOOK__0__SECRET: hooks are written in the file",
             "environment: LARDER_ROUTE__0__TTL: routes are written in the file",
             "environment: LARDER_SERVER__LISTN: unknown key \"server.listn\" (did you mean LARDER_SERVER__LISTEN?)",
+            "environment: LARDER_SERVER__TLS__CERT: \"server.tls.cert\" is not available yet",
             "environment: LARDER_SERVER__WORKERS: expected a whole number from 0 to 4294967295, found \"many\"",
             "environment: LARDER_UPSTREAM_URL: sets nothing (did you mean LARDER_UPSTREAM__URL?)",
         ]
@@ -562,15 +570,16 @@ fn the_report_lists_routes_in_order_of_precedence_and_then_the_rest() {
          [[route]]\nname = 'tail'\nmatch = '/api/{{*rest}}'\nmode = 'pass'\n\
          [[route]]\nname = 'one'\nmatch = '/api/{{id}}'\nttl = '5m'\nmethods = ['GET', 'POST']\n\
          key = {{ query = ['page'], headers = ['Accept-Language'], body = 'json' }}\n\
+         tags = ['one:{{id}}', 'ones']\n\
          [[route]]\nname = 'me'\nmatch = '/api/me'\nttl = '90s'\noverride = true\nscope = 'shared'\n"
     );
     let loaded = load(&text, &[], &[]).unwrap();
     let expected = "\
-route     match         methods   mode   ttl               scope   key
-me        /api/me       GET HEAD  cache  1m30s (override)  shared  query
-one       /api/{id}     GET POST  cache  5m                auto    query page, headers accept-language, body json
-tail      /api/{*rest}  all       pass   -                 -       -
-unrouted  (all others)  GET HEAD  cache  upstream's        auto    query
+route     match         methods   mode   ttl               scope   key                                             tags
+me        /api/me       GET HEAD  cache  1m30s (override)  shared  query                                           -
+one       /api/{id}     GET POST  cache  5m                auto    query page, headers accept-language, body json  one:{id} ones
+tail      /api/{*rest}  all       pass   -                 -       -                                               -
+unrouted  (all others)  GET HEAD  cache  upstream's        auto    query                                           -
 
 warning: route \"me\": every caller gets the same answer for 1m30s, whatever the upstream says (scope = \"shared\" with override)
 
@@ -831,7 +840,6 @@ fn what_makes_no_sense_of_the_shared_tier_is_refused_in_words() {
             "encryption_key = 5",
             "redis.encryption_key: expected text in quotes or a list of such, found something that is not text",
         ),
-        ("trust_failover = true", "\"redis.trust_failover\" is not available yet"),
     ] {
         // Some of them name a file that is missing as well.
         let found = redis_mistakes(lines);

@@ -1,4 +1,4 @@
-//! Puts it all together: builds what the configuration says, serves until a signal, drains.
+//! Serves until a signal, then drains.
 //!
 //! One single-threaded runtime a core, each with a listening socket of its own on the same address, so that a connection
 //! stays on one core and no work is stolen. docs/performance.md has the figures for this choice.
@@ -12,19 +12,15 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::admin::{self, Admin, EntryAnswer, EntryQuestion, Readiness};
+use super::assemble::{StartError, agree, build, name, redis, telemetry};
+use super::control::administration;
+use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
-use crate::config::{Loaded, Settings};
-use crate::object::Epoch;
-use crate::proxy::identity::Identity;
-use crate::proxy::route::Routes;
-use crate::proxy::{self, Beyond, Destination, Peer, Proxy, Snapshot};
+use crate::config::Loaded;
+use crate::proxy::{Peer, Proxy};
 use crate::server::drain::{self, Drain};
-use crate::server::listener::{self, Shared};
-use crate::shared::redis::Redis;
-use crate::shared::{BadSettings, Tier};
-use crate::telemetry::Telemetry;
-use crate::upstream::{self, NetConnector};
+use crate::server::{Limits, listener};
+use crate::upstream::NetConnector;
 
 /// Where it can be reached.
 #[derive(Clone, Copy, Debug)]
@@ -35,33 +31,6 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
 }
 
-/// Why it did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Somebody else has the address, or it is not this machine's.
-    #[error("can't listen on {address} ({key}): {error}")]
-    Listen {
-        /// What was asked for.
-        address: SocketAddr,
-        /// Where it is written.
-        key: &'static str,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// The upstream can't be reached as configured.
-    #[error(transparent)]
-    Connector(#[from] upstream::ConnectorError),
-    /// Redis can't be reached as configured.
-    #[error(transparent)]
-    Redis(#[from] BadSettings),
-    /// The configuration was checked, and still does not hold.
-    #[error("{0}")]
-    Configuration(&'static str),
-    /// The system gives no threads, timers or random numbers.
-    #[error("can't start: {0}")]
-    System(#[from] io::Error),
-}
-
 /// Serves until SIGTERM or SIGINT, then drains. `on_ready` is told the addresses once both listen.
 pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), StartError> {
     let settings = &loaded.settings;
@@ -70,9 +39,9 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
     let admin_listener = settings.server.admin.map(bind_admin).transpose()?;
     let telemetry = telemetry(settings);
     let redis = redis(settings, workers, &telemetry)?;
-    let proxy = build(settings, Clock::System, Arc::clone(&telemetry), redis.clone())?;
+    let proxy = build(settings, Clock::System, Arc::clone(&telemetry), redis.clone(), name(listen))?;
     let (drainer, drain) = drain::pair();
-    let shared = Shared {
+    let shared = listener::Shared {
         limits: settings.server.limits,
         places: Arc::new(Semaphore::new(settings.server.max_connections)),
         telemetry: Arc::clone(&telemetry),
@@ -100,6 +69,7 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
         if let Some(redis) = redis {
             tokio::spawn(redis.keep_background());
             tokio::spawn(Arc::clone(&proxy).keep_sharing());
+            tokio::spawn(Arc::clone(proxy.record()).follow(agree(&proxy)));
         }
         if let Some((listener, _)) = admin_listener {
             let admin = Arc::new(administration(loaded, listen, &proxy, telemetry, Arc::clone(&readiness)));
@@ -109,7 +79,7 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
         on_ready(addresses);
         stop.await;
         readiness.draining();
-        let beyond = proxy.shared();
+        let (beyond, record) = (proxy.shared(), Arc::clone(proxy.record()));
         drop((drain, proxy));
         let whole = drainer.finish(settings.server.drain_timeout).await;
         if whole {
@@ -122,6 +92,8 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
         {
             tracing::warn!("stopped; not all that was for Redis is there");
         }
+        // Nobody need wait for us any more. If this gets lost, they do for a few seconds.
+        let _ = tokio::time::timeout(WRITTEN_WITHIN, record.leave()).await;
         Ok(())
     })
 }
@@ -129,75 +101,10 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
 /// Once no request is left, what they have brought for other instances, or taken from them, has so much time to get there.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
-/// The proxy that these settings describe.
-pub fn build(
-    settings: &Settings,
-    clock: Clock,
-    telemetry: Arc<Telemetry>,
-    redis: Option<Arc<Redis>>,
-) -> Result<Arc<Proxy<NetConnector>>, StartError> {
-    let connector = upstream::connector(&settings.upstream)?;
-    let tier = redis.map(|redis| -> Arc<dyn Tier> { redis });
-    assemble(settings, clock, telemetry, connector, tier)
-}
-
-/// The tier that all instances share, if there is one; nothing is connected to yet.
-fn redis(
-    settings: &Settings,
-    workers: usize,
-    telemetry: &Arc<Telemetry>,
-) -> Result<Option<Arc<Redis>>, StartError> {
-    let redis = settings.redis.as_ref().map(|redis| Redis::new(redis, workers, Arc::clone(telemetry)));
-    Ok(redis.transpose()?)
-}
-
-/// The same with other connections than the network's, and such a tier behind memory, if any.
-pub fn assemble<C: upstream::Connector>(
-    settings: &Settings,
-    clock: Clock,
-    telemetry: Arc<Telemetry>,
-    connector: C,
-    tier: Option<Arc<dyn Tier>>,
-) -> Result<Arc<Proxy<C>>, StartError> {
-    let routes = Routes::new(settings.routes.clone(), settings.unrouted.clone())
-        .map_err(|_| StartError::Configuration("two routes match the same paths"))?;
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(|error| StartError::System(io::Error::other(error.to_string())))?;
-    // Not of the same bytes: what is drawn from it is not kept secret.
-    let mut seed = [0; 8];
-    getrandom::fill(&mut seed).map_err(|error| StartError::System(io::Error::other(error.to_string())))?;
-    let mut epoch = [0; 16];
-    getrandom::fill(&mut epoch).map_err(|error| StartError::System(io::Error::other(error.to_string())))?;
-    let beyond = |(tier, settings)| Beyond { tier, settings, epoch: Epoch(epoch) };
-    let shared = tier.zip(settings.redis.clone()).map(beyond);
-    let identity = Identity::new(&settings.identity, &random);
-    let destination = Destination::new(&settings.upstream)
-        .ok_or(StartError::Configuration("upstream.url has no scheme or no host"))?;
-    Ok(Proxy::new(proxy::Parts {
-        snapshot: Arc::new(Snapshot::new(routes, identity, &telemetry)),
-        memory: settings.memory.clone(),
-        client: upstream::Client::new(connector, settings.upstream.clone(), Arc::clone(&telemetry)),
-        destination,
-        clock,
-        telemetry,
-        trusted_proxies: settings.trusted_proxies.clone(),
-        debug: settings.debug,
-        client_silence_max: settings.server.limits.body_timeout,
-        seed: u64::from_le_bytes(seed),
-        shared,
-    }))
-}
-
-/// Counters for these settings' routes.
-pub fn telemetry(settings: &Settings) -> Arc<Telemetry> {
-    let routes = settings.routes.iter().map(|route| &*route.name);
-    Arc::new(Telemetry::new(routes.chain([&*settings.unrouted.name])))
-}
-
 async fn work(
     listener: std::net::TcpListener,
     proxy: Arc<Proxy<NetConnector>>,
-    shared: Shared,
+    shared: listener::Shared,
     mut drain: Drain,
 ) {
     match tokio::net::TcpListener::from_std(listener) {
@@ -223,7 +130,7 @@ async fn work(
     std::future::pending::<()>().await;
 }
 
-async fn serve_admin(listener: std::net::TcpListener, admin: Arc<Admin>, shared: Shared) {
+async fn serve_admin(listener: std::net::TcpListener, admin: Arc<Admin>, shared: listener::Shared) {
     // Not among what is drained: health and metrics are asked for until the very end.
     let (_never, drain) = drain::pair();
     let listener = match tokio::net::TcpListener::from_std(listener) {
@@ -238,40 +145,13 @@ async fn serve_admin(listener: std::net::TcpListener, admin: Arc<Admin>, shared:
         }
     };
     // Its own places: it must be reachable when clients have taken all of theirs.
-    let shared = Shared { places: Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX)), ..shared };
-    listener::accept(listener, shared, drain, make).await;
+    let places = Arc::new(Semaphore::new(admin::CONNECTIONS_MAX));
+    let limits = Limits { streams_max: ADMIN_STREAMS_MAX, ..shared.limits };
+    listener::accept(listener, listener::Shared { limits, places, ..shared }, drain, make).await;
 }
 
-/// Scrapers, probes, a person or two.
-const ADMIN_CONNECTIONS_MAX: usize = 64;
-
-fn administration(
-    loaded: &Loaded,
-    listen: SocketAddr,
-    proxy: &Arc<Proxy<NetConnector>>,
-    telemetry: Arc<Telemetry>,
-    readiness: Arc<Readiness>,
-) -> Admin {
-    let proxy = Arc::downgrade(proxy);
-    let entry = move |question: EntryQuestion| {
-        let proxy = proxy.upgrade();
-        let held = async move {
-            let proxy = proxy.ok_or("shutting down")?;
-            let EntryQuestion { method, url, headers, body } = question;
-            let entry = proxy.entry(listen, &method, &url, &headers, &body).await?;
-            serde_json::to_value(entry).map_err(|error| error.to_string())
-        };
-        Box::pin(held) as EntryAnswer
-    };
-    Admin::new(admin::Parts {
-        telemetry,
-        token: loaded.settings.admin_token.clone(),
-        config: loaded.blanked(),
-        readiness,
-        entry: Box::new(entry),
-        started: tokio::time::Instant::now(),
-    })
-}
+/// Who sends messages on one connection sends few at once; strangers do not get more requests by that than by connections.
+const ADMIN_STREAMS_MAX: u32 = 8;
 
 fn workers(configured: usize) -> usize {
     match configured {
