@@ -34,7 +34,8 @@ pub async fn is_in_use(larder: &Larder) {
     let agreed = "larder_redis_commands_total{command=\"agree\",outcome=\"answered\"}";
     until("it uses Redis", SOON, async || {
         let redis = redis(larder);
-        redis["links_up"] == LINKS && redis["hearing"] == true && metric(larder, agreed) > 0
+        let is_up = redis["links_up"] == LINKS && redis["hearing"] == true;
+        is_up && metric(larder, agreed) > 0 && larder.stats()["log"]["cut_off"] == false
     })
     .await;
 }

@@ -1,7 +1,7 @@
-//! Several real instances before one real Redis, with real clients: what they share, what each does without it, and how little
-//! clients notice when it goes and comes.
+//! Several real instances before one real Redis, with real clients: what they share, what they forget together, what each does
+//! without it, and how little clients notice when it goes and comes.
 //!
-//! `binary` is an instance, `steady_load` are clients; the origin and the process are those of the end-to-end tests, the server is
+//! `binary` is an instance, `telling` how it is told of a change, `steady_load` are clients; the origin and the process are those of the end-to-end tests, the server is
 //! that of the tests of the tier. A target of its own, so that what is measured here and what is measured there don't disturb each
 //! other.
 
@@ -22,11 +22,20 @@ mod origin;
 #[path = "../redis/server.rs"]
 mod server;
 
+#[path = "../chaos/line.rs"]
+mod line;
+#[path = "../chaos/relay.rs"]
+mod relay;
+
 mod binary;
+mod calm;
+mod changes;
+mod invalidation;
 mod readme;
 mod sharing;
 mod steady;
 mod steady_load;
+mod telling;
 mod without;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -225,10 +225,27 @@ async fn dump(server: &Server) -> Vec<u8> {
     for key in server.keys().await {
         let name = String::from_utf8(key).unwrap();
         assert!(name.starts_with("larder:"), "{name} is outside the namespace");
-        let value: Vec<u8> = redis::from_redis_value(server.ask(&["GET", &name]).await).unwrap();
-        all.extend([name.as_bytes(), b"\n", &value, b"\n"].concat());
+        let value = match server.text(&["TYPE", &name]).await.as_str() {
+            "hash" => server.ask(&["HGETALL", &name]).await,
+            "stream" => server.ask(&["XRANGE", &name, "-", "+"]).await,
+            _ => server.ask(&["GET", &name]).await,
+        };
+        all.extend([name.as_bytes(), b"\n"].concat());
+        gather(&value, &mut all);
     }
     all
+}
+
+/// All texts that are in there.
+fn gather(value: &redis::Value, into: &mut Vec<u8>) {
+    match value {
+        redis::Value::BulkString(bytes) => into.extend([bytes, &b"\n"[..]].concat()),
+        redis::Value::Array(values) => values.iter().for_each(|value| gather(value, into)),
+        redis::Value::Map(pairs) => {
+            pairs.iter().flat_map(|(name, value)| [name, value]).for_each(|value| gather(value, into));
+        }
+        _ => {}
+    }
 }
 
 /// In what forms a credential could be found, if it had got there.
@@ -300,7 +317,7 @@ fn change(larder: &Larder, method: &str, target: &str, fields: &[String]) {
 }
 
 #[tokio::test]
-async fn what_a_write_through_one_instance_has_changed_lies_in_redis_no_longer() {
+async fn what_a_write_through_one_instance_has_changed_is_given_by_none() {
     let _along = along().await;
     let version = AtomicUsize::new(0);
     let origin = Origin::start(move |exchange| {
@@ -323,11 +340,9 @@ async fn what_a_write_through_one_instance_has_changed_lies_in_redis_no_longer()
         until("it is written", SOON, async || entries(&server).await.len() > known.len()).await;
         let entry = entries(&server).await.into_iter().find(|entry| !known.contains(entry)).unwrap();
         change(&one, method, &target, fields);
-        until("it is gone", SOON, async || !entries(&server).await.contains(&entry)).await;
         // This one has never had it.
         let after = ask(&mut two.connect(), &target, fields);
         assert_eq!((after.is_hit(), after.text()), (false, format!("version {}", number + 1)), "{after:?}");
-        until("it is written again", SOON, async || entries(&server).await.contains(&entry)).await;
         let own = ask(&mut one.connect(), &target, fields);
         assert_eq!(own.text(), format!("version {}", number + 1));
         known.push(entry);
