@@ -196,11 +196,10 @@ fn what_is_not_there_says_what_is() {
         ("GET", "/nowhere", 404, "/metrics"),
         ("POST", "/stats", 405, "GET, HEAD"),
         ("GET", "/invalidate", 405, "POST"),
-        ("POST", "/invalidate", 501, "not available yet"),
-        ("POST", "/hooks/user-changed", 501, "not available yet"),
+        ("POST", "/invalidate", 400, "no JSON"),
+        ("POST", "/hooks/user-changed", 404, "there is no such hook"),
         ("POST", "/reload", 501, "not available yet"),
         ("POST", "/routes/things/mode", 501, "not available yet"),
-        ("PURGE", "/things/1", 501, "not available yet"),
         ("GET", "/events", 501, "not available yet"),
         ("GET", "/", 501, "not available yet"),
     ] {

@@ -2,8 +2,10 @@
 //!
 //! 0: done. 1: could not be done here and now. 2: what was typed or written has to change first.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Output;
+use std::thread::JoinHandle;
 
 use crate::larder::{CACHED, Larder, command, written};
 use crate::origin::Origin;
@@ -27,7 +29,9 @@ credentials = ["header:authorization", "cookie:session", "query:token"]
 name = "user"
 match = "/api/users/{id}"
 ttl = "5m"
-key = { query = ["page"], headers = ["accept-language"] }
+key = { query = ["page", "sort"], headers = ["accept-language"] }
+tags = ["user:{id}", "page:{query:page}", "team:{body:/team}", "sort:{query:sort}"]
+settle = "2s"
 "#;
 
 /// In an empty directory, so that no `larder.toml` lies about.
@@ -109,7 +113,12 @@ fn explain_says_route_identity_and_key_and_never_the_credential() {
     assert_eq!(ended.line("route"), "user  /api/users/{id}");
     assert_eq!((ended.line("plan"), ended.line("audience")), ("cache", "identity"));
     assert_eq!(ended.line("identity"), "header:authorization");
+    assert_eq!((ended.line("tags"), ended.line("settle")), ("route:user", "2s"));
     for part in [
+        "path:/api/users/7",
+        "user:7",
+        "page:2",
+        "team:{body:/team}",
         "authority                        api.example",
         "path                             /api/users/7",
         "query                            page=2",
@@ -120,6 +129,7 @@ fn explain_says_route_identity_and_key_and_never_the_credential() {
     ] {
         assert_eq!(ended.line(part), "", "{ended:?}");
     }
+    assert!(!ended.out.contains("sort:"), "{ended:?}");
     for secret in ["hunter2secret", "sesame123", "openup99"] {
         assert!(!ended.out.contains(secret), "{ended:?}");
     }
@@ -189,16 +199,73 @@ fn explain_without_anybody_there_fails_at_once_and_says_where() {
         .assert_refused(1, &["no Larder answers at", &address]);
 }
 
+/// An admin listener that answers one request so; and what it was asked.
+fn stub(answer: String) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = Vec::new();
+        // The order is the last thing that is sent, and it has one closing brace.
+        while !asked.ends_with(b"}") {
+            let mut bytes = [0; 1024];
+            let count = stream.read(&mut bytes).unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&asked));
+            asked.extend(&bytes[..count]);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(asked).unwrap()
+    });
+    (address, asked)
+}
+
+fn answered(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+#[test]
+fn purge_says_who_has_applied_it() {
+    let (admin, asked) = stub(answered("200 OK", r#"{"position":"17","applied":["a","b"],"lagging":[]}"#));
+    let ended = larder(&["purge", "--admin", &admin, "--token", "sesame", "--tag", "user:5", "--soft"]);
+    assert_eq!((ended.code, ended.told.as_str()), (Some(0), ""), "{ended:?}");
+    assert_eq!(ended.out, "Marked stale by 2 instances: a, b.\nPosition in the log: 17\n");
+    let asked = asked.join().unwrap();
+    assert!(asked.starts_with("POST /invalidate HTTP/1.1\r\n"), "{asked}");
+    for words in
+        ["authorization: Bearer sesame\r\n", r#""tags":["user:5"]"#, r#""soft":true"#, r#""wait":"all""#]
+    {
+        assert!(asked.contains(words), "{words}: {asked}");
+    }
+}
+
+#[test]
+fn a_purge_that_was_not_met_is_no_success() {
+    for (code, status, detail) in [
+        (1, "504 Gateway Timeout", "not applied within 5s by b, which may still serve what it names"),
+        (1, "503 Service Unavailable", "applied on this instance, but not written to the log: send it again"),
+        (2, "400 Bad Request", "there is no route \\\"usr\\\" (did you mean \\\"user\\\"?)"),
+    ] {
+        let (admin, asked) =
+            stub(answered(status, &format!("{{\"detail\":\"{detail}\",\"lagging\":[\"b\"]}}")));
+        let detail = detail.replace('\\', "");
+        larder(&["purge", "--admin", &admin, "--all"]).assert_refused(code, &[&admin, status, &detail]);
+        asked.join().unwrap();
+    }
+    let (admin, asked) = stub(answered("401 Unauthorized", ""));
+    larder(&["purge", "--admin", &admin, "--all"]).assert_refused(1, &["set LARDER_ADMIN_TOKEN"]);
+    asked.join().unwrap();
+    let address = Origin::nowhere().to_string();
+    larder(&["purge", "--admin", &address, "--all"]).assert_refused(1, &["no Larder answers at", &address]);
+}
+
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
     for (arguments, words) in [
-        (&["purge", "--all"][..], "\"larder purge\" is not available yet"),
-        (&["purge", "--tag", "user:1", "--wait", "all"], "\"larder purge\" is not available yet"),
-        (&["top"], "\"larder top\" is not available yet"),
+        (&["top"][..], "\"larder top\" is not available yet"),
         (&["top", "--admin", "http://127.0.0.1:1"], "\"larder top\" is not available yet"),
         (
-            &["run", "--upstream", "http://127.0.0.1:1", "--set", "redis.trust_failover=true"],
-            "\"redis.trust_failover\" is not available yet",
+            &["run", "--upstream", "http://127.0.0.1:1", "--set", "server.slow=1s"],
+            "\"server.slow\" is not available yet",
         ),
     ] {
         larder(arguments).assert_refused(2, &[words]);
@@ -229,6 +296,9 @@ fn what_is_typed_wrongly_is_refused_before_anything_is_served() {
         (&["run", "--upstream", "http://127.0.0.1:1", "--log-format", "xml"], "expected auto, human or json"),
         (&["serve"], "unrecognized subcommand"),
         (&["explain", "GET", "ftp://x"], "expected http://"),
+        (&["purge"], "--tag <TAG>"),
+        (&["purge", "--path", "http://h/users/5"], "its path alone"),
+        (&["purge", "--all", "--timeout", "2m"], "at most 60s"),
     ] {
         larder(arguments).assert_refused(2, &[words]);
     }

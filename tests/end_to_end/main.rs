@@ -25,6 +25,7 @@ mod herd;
 mod hits;
 mod hostile;
 mod identities;
+mod invalidation;
 mod secrets;
 mod streaming;
 mod tls_upstream;
