@@ -37,6 +37,11 @@ impl Record {
         let Some(place) = self.logged_by(&mut declared, deadline).await else {
             return self.receipt(Outcome::NotLogged, None);
         };
+        self.acknowledge_logged(event, wait, place, deadline).await
+    }
+
+    /// It stands there.
+    async fn acknowledge_logged(&self, event: Event, wait: Wait, place: Place, deadline: Instant) -> Receipt {
         match (wait, &self.others) {
             (Wait::All, Some(others)) => self.applied_by_all(others, event, place, deadline).await,
             _ => self.receipt(Outcome::Met, Some(place)),
@@ -56,11 +61,7 @@ impl Record {
             // It is on its way to the log: another that says the same harms nobody, and comes behind it.
             Replay::Unlogged => return self.acknowledge_new(event, wait, deadline).await,
         };
-        let receipt = match (wait, &self.others) {
-            (Wait::All, Some(others)) => self.applied_by_all(others, event, place, deadline).await,
-            _ => self.receipt(Outcome::Met, Some(place)),
-        };
-        Receipt { is_replay: true, ..receipt }
+        Receipt { is_replay: true, ..self.acknowledge_logged(event, wait, place, deadline).await }
     }
 
     fn replayed(&self, event: &Event) -> Option<Replay> {

@@ -63,9 +63,12 @@ impl Record {
         let Some(others) = &self.others else { return };
         let counter = AtomicU64::new(1);
         let started = Instant::now();
-        while !*others.left.borrow() {
+        loop {
             let began = Instant::now();
             let why = self.attend(others, &agree, &counter).await;
+            if *others.left.borrow() {
+                return;
+            }
             // Connections are made while we are here already.
             if !others.has_started.load(Relaxed) && started.elapsed() < STARTED_WITHIN {
                 sleep(TRIED_AT_START_EVERY).await;
@@ -145,10 +148,8 @@ impl Record {
     ) -> Result<(Box<dyn Session>, Duration), LogError> {
         agree().await?;
         let sent_at = self.clock.monotonic();
-        let session = {
-            let last = self.read().last();
-            others.log.join(self.line(counter), last).await?
-        };
+        let last = self.read().last();
+        let session = others.log.join(self.line(counter), last).await?;
         let (known, applied) = self.read().place();
         // One that is shorter than what was read has lost its end.
         if known != session.epoch() || session.end() < applied {
@@ -189,12 +190,10 @@ impl Record {
     }
 
     async fn renew(&self, course: &Course<'_>, counter: &AtomicU64) -> Result<(), LogError> {
-        let mut is_first = true;
+        // At once, to know who else is there.
+        course.due.notify_one();
         loop {
-            if !is_first {
-                let _ = timeout(RENEWED_EVERY, course.due.notified()).await;
-            }
-            is_first = false;
+            let _ = timeout(RENEWED_EVERY, course.due.notified()).await;
             let sent_at = self.clock.monotonic();
             let lines = course.session.renew(self.line(counter)).await?;
             let now = self.clock.monotonic();

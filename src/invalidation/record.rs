@@ -138,7 +138,7 @@ pub(super) struct Waits {
     pub(super) since: Duration,
 }
 
-/// Never: nobody else has a part in it.
+/// Nobody else has a part in it, who could stop waiting.
 const ALWAYS: u64 = u64::MAX;
 
 impl Record {

@@ -79,6 +79,8 @@ async fn an_instance_that_starts_has_what_another_has_fetched_before() {
     until("all is written", SOON, async || count(&before, "written") == THINGS as u64).await;
     before.terminate();
     assert!(before.wait().is_some_and(|status| status.success()), "{}", before.log());
+    // Neither that it began nor that it ended is anything to worry about.
+    assert!(!before.log().contains("is not followed"), "{}", before.log());
 
     let after = using(&origin, &server).await;
     let age = |target: &str| {
