@@ -1,0 +1,109 @@
+//! The kernel's floor: epoll, a parser of heads, one vectored write. No runtime, no hyper.
+
+use std::collections::HashMap;
+use std::io::{IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
+
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+use crate::answer::Answer;
+use crate::serve::{Outcome, listener};
+
+const EVENTS: usize = 256;
+const HEAD_BYTES_MAX: usize = 8192;
+const HEADERS_MAX: usize = 64;
+
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+struct Ready {
+    head: Bytes,
+    body: Bytes,
+    started: Instant,
+}
+
+pub fn run(address: SocketAddr, answer: &Answer) -> Outcome {
+    let listener = listener(address)?;
+    let ready = Ready {
+        head: format!("{}date: Mon, 02 Jan 2023 03:04:05 GMT\r\n", answer.head()).into(),
+        body: answer.body.clone(),
+        started: Instant::now(),
+    };
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let own = watch(&epoll, &listener)?;
+    let mut connections = HashMap::new();
+    let mut events = Vec::with_capacity(EVENTS);
+    loop {
+        events.clear();
+        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
+        for event in &events {
+            let source = event.data.u64();
+            if source == own {
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nodelay(true)?;
+                    let name = watch(&epoll, &stream)?;
+                    let buffer = vec![0; HEAD_BYTES_MAX];
+                    connections.insert(name, Connection { stream, buffer, filled: 0 });
+                }
+            } else if connections.get_mut(&source).is_some_and(|connection| !connection.serve(&ready)) {
+                connections.remove(&source);
+            }
+        }
+    }
+}
+
+/// Has epoll tell when there is something to read; by what name it does.
+fn watch(epoll: &OwnedFd, source: &(impl AsFd + AsRawFd)) -> Result<u64, Box<dyn std::error::Error>> {
+    let name = u64::try_from(source.as_raw_fd())?;
+    epoll::add(epoll, source, EventData::new_u64(name), EventFlags::IN | EventFlags::RDHUP)?;
+    Ok(name)
+}
+
+impl Connection {
+    /// Answers what has come in; false once it is over. What was accepted blocks, which is right for small bodies only.
+    fn serve(&mut self, ready: &Ready) -> bool {
+        match self.stream.read(&mut self.buffer[self.filled..]) {
+            Ok(0) | Err(_) => return false,
+            Ok(read) => self.filled += read,
+        }
+        let mut done = 0;
+        while let Some(length) = request_length(&self.buffer[done..self.filled]) {
+            done += length;
+            let mut digits = itoa::Buffer::new();
+            let age = digits.format(ready.started.elapsed().as_secs());
+            let mut parts = [
+                IoSlice::new(&ready.head),
+                IoSlice::new(b"age: "),
+                IoSlice::new(age.as_bytes()),
+                IoSlice::new(b"\r\n\r\n"),
+                IoSlice::new(&ready.body),
+            ];
+            let mut left = &mut parts[..];
+            while !left.is_empty() {
+                match self.stream.write_vectored(left) {
+                    Ok(0) | Err(_) => return false,
+                    Ok(written) => IoSlice::advance_slices(&mut left, written),
+                }
+            }
+        }
+        self.buffer.copy_within(done..self.filled, 0);
+        self.filled -= done;
+        true
+    }
+}
+
+/// Length of a whole request without a body at the beginning, if there is one.
+fn request_length(bytes: &[u8]) -> Option<usize> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    match httparse::Request::new(&mut headers).parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => Some(length),
+        _ => None,
+    }
+}
