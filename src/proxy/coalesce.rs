@@ -1,11 +1,11 @@
 //! One fetch for all who want the same thing at the same time.
 //!
-//! A `Flight` is a fetch under way, in a task of its own: it belongs to nobody who waits for it, and outlives the client who
-//! began it. `Flights` finds it by key. Its `Landing` is what came of it: an answer that is kept, and so may be read by all
-//! who wait; one that is not, which only the client who began it may have, while the others *part* and ask for
-//! themselves, all at once; or no answer at all, which is everybody's.
+//! A `Flight` is a fetch under way: it belongs to nobody who waits for it, and outlives the client who began it. `Flights` finds
+//! it by key. Its `Landing` is what came of it: an answer that is kept, and so may be read by all who wait; one that is not, which
+//! only its beginner may have, while the others *part* and ask for themselves, all at once; or none, which is everybody's.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Response, StatusCode};
@@ -61,6 +61,9 @@ pub enum Landing {
     /// There is none.
     Failed(UpstreamError),
 }
+
+/// Who flew it has said nothing.
+pub(super) const ABANDONED: Landing = Landing::Failed(UpstreamError::Abandoned);
 
 /// What was kept, after the upstream has said that it is good still.
 #[derive(Clone, Debug)]
@@ -126,13 +129,14 @@ pub struct Pilot {
     flight: Arc<Flight>,
     keys: Vec<Key>,
     announce: watch::Sender<Option<Landing>>,
+    /// It is off the table.
+    has_left: AtomicBool,
     /// To the client who began it; what is sent to one who has gone is dropped.
     beginner: Option<oneshot::Sender<Portion>>,
 }
 
 /// What only the one who began a flight is given.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a fetch, moved once")]
 pub enum Portion {
     /// A place at the body from its first byte on, taken before anything of it can have gone by.
     Reader(Arc<Arrived>, Reader),
@@ -193,6 +197,7 @@ impl Flights {
             flight: Arc::clone(&flight),
             keys: vec![key],
             announce,
+            has_left: AtomicBool::new(false),
             beginner: Some(beginner),
         };
         Joined::Began(flight, pilot, portion)
@@ -250,7 +255,11 @@ impl Arrived {
 
     /// Its body has told what it can be called by.
     pub(super) fn named(&self, labels: Labels) {
-        self.whole_labels.send_replace(Naming::Known(labels));
+        self.whole_labels.send_if_modified(|naming| {
+            *naming = Naming::Known(labels);
+            // Who begins to wait now finds it there.
+            self.whole_labels.receiver_count() > 0
+        });
     }
 
     /// If it is not known by now what it is called, nobody need wait for that.
@@ -284,10 +293,14 @@ impl Flight {
     pub async fn landing(&self) -> Landing {
         let mut landing = self.landing.clone();
         match landing.wait_for(Option::is_some).await {
-            Ok(landed) => landed.clone().unwrap_or(Landing::Failed(UpstreamError::Abandoned)),
-            // The task is gone and said nothing.
-            Err(_) => Landing::Failed(UpstreamError::Abandoned),
+            Ok(landed) => landed.clone().unwrap_or(ABANDONED),
+            Err(_) => ABANDONED,
         }
+    }
+
+    /// What came of it, for the one who drives it.
+    pub fn landed(&self) -> Option<Landing> {
+        self.landing.borrow().clone()
     }
 
     /// Whether an answer to this flight's request is an answer to that one too.
@@ -310,25 +323,25 @@ impl Pilot {
         if let Some(reader) = arrived.tee.reader() {
             self.serve_beginner(Portion::Reader(Arc::clone(&arrived), reader));
         }
-        self.announce.send_replace(Some(Landing::Kept(arrived)));
+        self.land(Landing::Kept(arrived));
     }
 
     /// What was kept is good still, and kept anew already. The flight ends.
     pub fn confirm(self, confirmed: Confirmed) {
         self.leave();
-        self.announce.send_replace(Some(Landing::Confirmed(confirmed)));
+        self.land(Landing::Confirmed(confirmed));
     }
 
     /// Another instance has fetched it. The flight ends, and nothing is fetched.
     pub fn found(self, found: Found) {
         self.leave();
-        self.announce.send_replace(Some(Landing::Found(found)));
+        self.land(Landing::Found(found));
     }
 
     /// There is no point in waiting for one another. The flight ends, and nothing is fetched.
     pub fn part(self) {
         self.leave();
-        self.announce.send_replace(Some(Landing::Parted));
+        self.land(Landing::Parted);
     }
 
     /// The answer is the beginner's alone. The flight ends.
@@ -336,13 +349,21 @@ impl Pilot {
         self.serve_beginner(portion);
         // Off the table first: who comes now must not join what can't be shared.
         self.leave();
-        self.announce.send_replace(Some(Landing::NotKept(why, status)));
+        self.land(Landing::NotKept(why, status));
     }
 
     /// There is no answer. The flight ends.
     pub fn fail(self, error: UpstreamError) {
         self.leave();
-        self.announce.send_replace(Some(Landing::Failed(error)));
+        self.land(Landing::Failed(error));
+    }
+
+    fn land(&self, landing: Landing) {
+        // Waking nobody takes its time, too. One who could be told is the flight; who begins to wait now finds it there.
+        self.announce.send_if_modified(|landed| {
+            *landed = Some(landing);
+            self.announce.receiver_count() > 1
+        });
     }
 
     fn serve_beginner(&mut self, portion: Portion) {
@@ -359,6 +380,9 @@ impl Pilot {
 
     /// Nobody can join any more.
     pub fn leave(&self) {
+        if self.has_left.swap(true, Relaxed) {
+            return;
+        }
         let mut table = self.flights.lock();
         for key in &self.keys {
             if table.get(key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {

@@ -1,10 +1,10 @@
 //! Getting an answer that may be kept: one asks for all who want it, the others wait for what comes of that.
 //!
 //! ```text
-//! join ─┬─ began ────▶ fill::fly, a task of its own ─┐
-//!       ├─ waiting ──▶ landing ──────────────────────┼─ kept ─────▶ read along
-//!       └─ already here ▶ a hit                      ├─ not kept ─▶ the beginner has it; the others part, each alone
-//!                                                    └─ failed ───▶ failure, for all
+//! join ─┬─ began ────▶ fill::fly, an errand ─┐
+//!       ├─ waiting ──▶ landing ──────────────┼─ kept ─────▶ read along
+//!       └─ already here ▶ a hit              ├─ not kept ─▶ the beginner has it; the others part, each alone
+//!                                            └─ failed ───▶ failure, for all
 //! ```
 //!
 //! Nobody waits twice for nothing: who learns that an answer is not to be shared asks alone, at once, beside all others who
@@ -18,7 +18,8 @@ use http::{HeaderMap, Response, StatusCode};
 use super::Proxy;
 use super::body::Body;
 use super::client::Client;
-use super::coalesce::{Arrived, Confirmed, Joined, Landing, Portion, Since};
+use super::coalesce::{ABANDONED, Arrived, Confirmed, Joined, Landing, Portion, Since};
+use super::errand::{Answering, Errand};
 use super::failure::Failure;
 use super::fill::Fetched;
 use super::forward::Purpose;
@@ -41,7 +42,6 @@ use crate::upstream::{Connector, UpstreamError};
 const LOOKS_MAX: usize = 3;
 
 /// What a look at what others fetch came to.
-#[expect(clippy::large_enum_variant, reason = "one a fetch, taken apart at once")]
 pub(super) enum Look {
     /// An answer.
     Answered(Outcome, Response<Body>),
@@ -53,26 +53,28 @@ pub(super) enum Look {
 
 impl<C: Connector> Proxy<C> {
     /// Asks the upstream, or waits for what somebody asked for already.
-    pub(super) async fn fetch(
+    pub(super) fn fetch(
         self: &Arc<Self>,
         mut client: Client,
         cacheable: Cacheable,
         mut account: Account,
-    ) -> (Outcome, Response<Body>) {
-        let headers = Arc::new(client.parts.headers.clone());
-        for _ in 0..LOOKS_MAX {
-            let found = self.find_with(&client.looked, cacheable.key, &headers);
-            if self.goes_alone(&cacheable, &client, account.forward, &found) {
-                break;
+    ) -> Answering<'_> {
+        Box::pin(async move {
+            let headers = Arc::new(client.parts.headers.clone());
+            for _ in 0..LOOKS_MAX {
+                let found = self.find_with(&client.looked, cacheable.key, &headers);
+                if self.goes_alone(&cacheable, &client, account.forward, &found) {
+                    break;
+                }
+                match self.look_at_flights(&client, &cacheable, &headers, found, &mut account).await {
+                    Look::Answered(outcome, response) => return (outcome, response),
+                    Look::Again => client.looked.renew(),
+                    Look::Alone => break,
+                }
             }
-            match self.look_at_flights(&client, &cacheable, &headers, found, &mut account).await {
-                Look::Answered(outcome, response) => return (outcome, response),
-                Look::Again => client.looked.renew(),
-                Look::Alone => break,
-            }
-        }
-        account.collapsed = false;
-        self.fetch_alone(client, &cacheable, headers, account).await
+            account.collapsed = false;
+            Box::pin(self.fetch_alone(client, &cacheable, headers, account)).await
+        })
     }
 
     /// Joins the fetch of this key, or begins it, and waits for what comes of it.
@@ -84,18 +86,25 @@ impl<C: Connector> Proxy<C> {
         found: Found,
         account: &mut Account,
     ) -> Look {
-        let job = match self.job(client, cacheable, headers, Purpose::Keep) {
+        let kept = found.stored.clone();
+        let job = match self.job_about(client, cacheable, (headers, kept), Purpose::Keep) {
             Ok(job) => job,
             Err(failure) => return answered(failed(failure, account)),
         };
         let is_here =
             || self.find(cacheable.key, headers).verdict(headers, self.clock.now()) == Verdict::Serve;
         let joined = self.flights.join(found.key, &job.terms.called.labels, headers, is_here);
-        let (flight, since, portion) = match joined {
-            Joined::Waiting(flight, since) => (flight, since, None),
+        let (flight, since, landing, portion) = match joined {
+            Joined::Waiting(flight, since) => {
+                let landing = flight.landing().await;
+                (flight, since, landing, None)
+            }
             Joined::Began(flight, pilot, portion) => {
-                tokio::spawn(Arc::clone(self).fly(job, pilot));
-                (flight, Since::Nothing, Some(portion))
+                // Here as long as this client waits for it; what is left of it when the answer's head is here, or when this
+                // client goes away, is done behind it.
+                let mut errand = Errand::new(Arc::clone(self).fly(job, pilot));
+                let landing = errand.until(|| flight.landed()).await.unwrap_or(ABANDONED);
+                (flight, Since::Nothing, landing, Some(portion))
             }
             Joined::AlreadyHere => {
                 let hit = self.hit(cacheable.key, &client.parts);
@@ -103,7 +112,6 @@ impl<C: Connector> Proxy<C> {
             }
         };
         account.collapsed = portion.is_none();
-        let landing = flight.landing().await;
         if since == Since::Something && !self.is_landing_live(&landing).await {
             // It was asked for before something that this client may know of.
             self.flights.retire(found.key, &flight);
@@ -212,14 +220,14 @@ impl<C: Connector> Proxy<C> {
             Fetched::ConfirmedOnce(confirmed, why) => {
                 (Outcome::Miss, self.confirmed_to(&confirmed, parts, &account.not_kept(why)))
             }
-            Fetched::Keep(keeping) => (Outcome::Miss, self.keep_for(*keeping, parts, &account)),
+            Fetched::Keep(keeping) => (Outcome::Miss, self.keep_for(keeping, parts, &account).await),
         }
     }
 
     /// What is to be kept, read along by the one who asked for it.
-    pub(super) fn keep_for(
+    pub(super) async fn keep_for(
         self: &Arc<Self>,
-        keeping: Keeping,
+        keeping: Box<Keeping>,
         parts: &Parts,
         account: &Account,
     ) -> Response<Body> {
@@ -227,7 +235,8 @@ impl<C: Connector> Proxy<C> {
         let reader = keeping.arrived.tee.reader();
         let arrived = Arc::clone(&keeping.arrived);
         let proxy = Arc::clone(self);
-        tokio::spawn(async move { proxy.pump(keeping, None, None).await });
+        // A short body has come with its head: then it is kept at once.
+        Errand::new(async move { proxy.pump(keeping, None, None).await }).begin().await;
         match reader {
             Some(reader) => self.along(&arrived, reader, parts, account, true),
             None => failed(UpstreamError::Abandoned.into(), account).1,

@@ -1,8 +1,8 @@
 //! From the upstream into the cache: ask, and decide what becomes of the answer.
 //!
 //! `ask` is one fetch: a `Job`'s request and our decision about its answer. It is kept (`keep`, `pump`), confirms what is
-//! kept (`validate`), completes it (`part`), or is for one client only. `fly` is the task of a fetch for many, so that no
-//! client's leaving stops what others wait for.
+//! kept (`validate`), completes it (`part`), or is for one client only. `fly` is a fetch for many: an
+//! errand of who begins it, so that no client's leaving stops what others wait for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,6 @@ use crate::upstream::{Connector, Received, Sent, UpstreamError};
 
 /// What came of asking.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a fetch, moved once; the box is for the other variant")]
 pub enum Fetched {
     /// It will be kept: pump it.
     Keep(Box<Keeping>),
@@ -54,25 +53,30 @@ impl Fetched {
 pub(super) type Exchange = (Response<Received>, Facts);
 
 impl<C: Connector> Proxy<C> {
-    /// The task of a flight: asks, or lets another instance ask; announces; pumps.
-    pub(super) async fn fly(self: Arc<Self>, job: Job, pilot: Pilot) {
-        let base = job.terms.cacheable.key;
-        match self.lead(&job.terms, pilot.key().unwrap_or(base)).await {
-            Lead::Found(found) => pilot.found(found),
-            Lead::Part => pilot.part(),
-            Lead::Fetch(lease) => self.fly_alone(job, pilot, lease).await,
+    /// The way of a flight: asks, or lets another instance ask; announces; pumps.
+    pub(super) async fn fly(self: Arc<Self>, job: Box<Job>, pilot: Pilot) {
+        let mut lease = None;
+        if self.is_led(&job.terms) {
+            let key = pilot.key().unwrap_or(job.terms.cacheable.key);
+            // Boxed, as all that few flights need: the others should not carry the room for it about.
+            match Box::pin(self.lead(&job.terms, key)).await {
+                Lead::Found(found) => return pilot.found(found),
+                Lead::Part => return pilot.part(),
+                Lead::Fetch(taken) => lease = taken,
+            }
         }
+        self.fly_alone(job, pilot, lease).await;
     }
 
     /// … for this instance, and for all others if it has the lease. An error, or a task that ends halfway, drops the lease:
     /// then the others learn that it failed.
-    async fn fly_alone(self: Arc<Self>, job: Job, mut pilot: Pilot, mut lease: Option<Lease>) {
+    async fn fly_alone(self: Arc<Self>, job: Box<Job>, mut pilot: Pilot, mut lease: Option<Lease>) {
         match self.ask(job, &mut lease).await {
             Ok(Fetched::Keep(keeping)) if keeping.arrived.lifetime.can_be_shared() => {
                 // What will not lie in the shared tier, others need not wait for.
                 let lease = lease.filter(|_| self.is_to_be_shared(&keeping));
                 pilot.keep(keeping.key, Arc::clone(&keeping.arrived));
-                self.pump(*keeping, Some(&pilot), lease).await;
+                self.pump(keeping, Some(&pilot), lease).await;
             }
             Ok(Fetched::Confirmed(confirmed)) if confirmed.stored.lifetime.can_be_shared() => {
                 pilot.confirm(confirmed);
@@ -97,7 +101,7 @@ impl<C: Connector> Proxy<C> {
                     let portion = Portion::Reader(Arc::clone(&keeping.arrived), reader);
                     pilot.hand_over(portion, NotStored::Expired, status);
                 }
-                self.pump(*keeping, None, None).await;
+                Box::pin(self.pump(keeping, None, None)).await;
             }
             Fetched::Confirmed(confirmed) => {
                 let portion = Portion::Confirmed(confirmed);
@@ -114,8 +118,12 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// Sends the request and decides over the answer's head. What is kept at once takes the lease along.
-    pub(super) async fn ask(&self, job: Job, lease: &mut Option<Lease>) -> Result<Fetched, UpstreamError> {
-        let Job { request, asks_about_kept, terms } = job;
+    pub(super) async fn ask(
+        &self,
+        job: Box<Job>,
+        lease: &mut Option<Lease>,
+    ) -> Result<Fetched, UpstreamError> {
+        let Job { request, asks_about_kept, terms } = *job;
         let asks_for_rest = terms.wants == Wants::Rest;
         let again = (asks_about_kept || asks_for_rest).then(|| plain(&request));
         let exchange = self.exchange(request, &terms).await?;
@@ -142,13 +150,13 @@ impl<C: Connector> Proxy<C> {
         }
         // It was about something else. Asked plainly, the upstream must say what it has.
         let terms = Terms { wants: Wants::Whole, ..terms };
-        self.exchange(again, &terms).await.map(|exchange| self.decide(exchange, &terms))
+        self.exchange(Box::new(again), &terms).await.map(|exchange| self.decide(exchange, &terms))
     }
 
     /// One request and the head of its answer.
     pub(super) async fn exchange(
         &self,
-        request: Request<Sent>,
+        request: Box<Request<Sent>>,
         terms: &Terms,
     ) -> Result<Exchange, UpstreamError> {
         // Time in the queue is not the answer's: it must not make it older.
@@ -171,7 +179,7 @@ impl<C: Connector> Proxy<C> {
             return Err(UpstreamError::Malformed);
         }
         if is_refusal(response.status()) {
-            self.was_refused(terms).await;
+            Box::pin(self.was_refused(terms)).await;
         }
         self.snapshot.metrics(terms.route).upstream.record(began.elapsed());
         let times = Times { requested_at, answered_at: now };

@@ -1,7 +1,7 @@
 //! The request as the upstream sees it: the client's target exactly as sent, less what belongs to the client's connection,
 //! plus who asked and through whom.
 
-use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use http::header::{CONNECTION, EXPECT, FORWARDED, HOST, IF_RANGE, RANGE, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
@@ -9,7 +9,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
 use super::client::Client;
 use super::target::{Peer, Target, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
-use crate::semantics::targeted::DEVICE;
 use crate::semantics::{conditional, fields};
 use crate::upstream::{HostField, Sent, Settings};
 
@@ -38,8 +37,6 @@ impl Purpose {
 /// Where requests go.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    scheme: http::uri::Scheme,
-    authority: http::uri::Authority,
     /// Put before every path; empty for nearly everybody.
     prefix: String,
     /// Told as `Host`, if it is not the client's.
@@ -49,17 +46,13 @@ pub struct Destination {
 impl Destination {
     /// `None` for an address without scheme and host, which the configuration refuses.
     pub fn new(settings: &Settings) -> Option<Self> {
-        let authority = settings.url.authority()?.clone();
+        let authority = settings.url.authority()?;
         let host = match settings.host {
             HostField::Client => None,
             HostField::Upstream => Some(HeaderValue::from_str(authority.as_str()).ok()?),
         };
-        Some(Self {
-            scheme: settings.url.scheme()?.clone(),
-            prefix: settings.url.path().trim_end_matches('/').to_owned(),
-            authority,
-            host,
-        })
+        settings.url.scheme()?;
+        Some(Self { prefix: settings.url.path().trim_end_matches('/').to_owned(), host })
     }
 
     /// The client's path and query at the upstream, byte for byte.
@@ -71,11 +64,8 @@ impl Destination {
             }
             None => PathAndQuery::from_static("/"),
         };
-        Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(path_and_query)
-            .build()
+        // RFC 9112, 3.2.1: the origin-form, which is "the most common form of request-target". Whose it is says the connection.
+        Ok(path_and_query.into())
     }
 
     /// The request to send. It fails if the target, with what is put before it, is too long for a URI.
@@ -143,11 +133,16 @@ fn announce(headers: &mut HeaderMap, purpose: Purpose) {
     if purpose.keeps() {
         headers.remove(SURROGATE_CAPABILITY);
     }
-    let capability = format!("{DEVICE}=\"Surrogate/1.0\"");
-    append(headers, &SURROGATE_CAPABILITY, ", ", &capability);
+    if headers.contains_key(SURROGATE_CAPABILITY) {
+        append(headers, &SURROGATE_CAPABILITY, ", ", CAPABILITY);
+    } else {
+        headers.insert(SURROGATE_CAPABILITY, HeaderValue::from_static(CAPABILITY));
+    }
 }
 
 const SURROGATE_CAPABILITY: HeaderName = HeaderName::from_static("surrogate-capability");
+/// Of the device by whose name the upstream may speak to this cache alone.
+const CAPABILITY: &str = "larder=\"Surrogate/1.0\"";
 
 /// Says for whom we ask. What an untrusted client says of itself in these fields is dropped, and so are all others of their
 /// family: a backend may believe them, and an answer made from them must not be kept for others.
@@ -164,7 +159,7 @@ fn introduce(headers: &mut HeaderMap, target: &Target<'_>, peer: Peer, purpose: 
             headers.insert(X_FORWARDED_HOST, host);
         }
     }
-    let address = peer.address.to_string();
+    let address = text(peer.address);
     append(headers, &X_FORWARDED_FOR, ", ", &address);
     if !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme));
@@ -193,35 +188,61 @@ fn leave_addresses(headers: &mut HeaderMap) {
 }
 
 fn remove_family(headers: &mut HeaderMap) {
-    // Some servers take `_` for `-` in names.
-    let is_family = |name: &&HeaderName| {
-        name.as_str().replace('_', "-").starts_with("x-forwarded-") || **name == FORWARDED
-    };
-    let family: Vec<HeaderName> = headers.keys().filter(is_family).cloned().collect();
+    let family: Vec<HeaderName> = headers.keys().filter(|name| is_family(name)).cloned().collect();
     for name in family {
         headers.remove(name);
     }
 }
 
+fn is_family(name: &HeaderName) -> bool {
+    // Some servers take `_` for `-` in names.
+    let is_same = |(one, other): (&u8, &u8)| one == other || (*one == b'_' && *other == b'-');
+    let text = name.as_str().as_bytes();
+    let begins_so = text.len() >= FAMILY.len() && text.iter().zip(FAMILY).all(is_same);
+    begins_so || *name == FORWARDED
+}
+
+const FAMILY: &[u8] = b"x-forwarded-";
+
+/// An address in words: `Display` would do, but takes its time over what nearly every request's is.
+fn text(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
+    text
+}
+
 /// RFC 7239, 4: one element; an IPv6 address is quoted and in brackets, a host with a port is quoted.
 fn element(target: &Target<'_>, peer: Peer, purpose: Purpose, address: &str) -> String {
-    let node = if peer.address.is_ipv6() { format!("\"[{address}]\"") } else { address.to_owned() };
-    let mut element = format!("for={node}");
     let (host, scheme) = if purpose.keeps() {
         (target.forwarded_host.unwrap_or(&target.authority), target.scheme)
     } else {
         (&*target.authority, peer.scheme)
     };
-    // Writing to a String does not fail.
+    let mut element = String::with_capacity(address.len() + host.len() + ELEMENT_BYTES);
+    let pieces = if peer.address.is_ipv6() { ["for=\"[", address, "]\""] } else { ["for=", address, ""] };
+    element.extend(pieces);
     if !host.is_empty() {
-        let _ = write!(element, ";host=\"{host}\"");
+        element.extend([";host=\"", host, "\""]);
     }
-    let _ = write!(element, ";proto={scheme}");
+    element.extend([";proto=", scheme]);
     element
 }
 
+/// Of an element beside address and host.
+const ELEMENT_BYTES: usize = 40;
+
 /// Adds a member to a list field, as one line.
 fn append(headers: &mut HeaderMap, name: &HeaderName, separator: &str, member: &str) {
+    if !headers.contains_key(name) {
+        headers.extend(HeaderValue::from_str(member).ok().map(|value| (name.clone(), value)));
+        return;
+    }
     let mut line = String::new();
     for value in headers.get_all(name) {
         // A line that is not text was not written by a proxy.

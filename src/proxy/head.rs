@@ -34,7 +34,7 @@ impl<C: Connector> Proxy<C> {
             Ok(job) => job,
             Err(failure) => return failed(failure, &account),
         };
-        let Job { request, terms, .. } = job;
+        let Job { request, terms, .. } = *job;
         let (response, facts) = match self.exchange(request, &terms).await {
             Ok(exchange) => exchange,
             Err(error) => {

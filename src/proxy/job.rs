@@ -24,11 +24,11 @@ use crate::semantics::verdict::serves_on_error;
 use crate::semantics::{conditional, validation, validator};
 use crate::upstream::{Connector, Sent};
 
-/// A fetch to be made.
+/// A fetch to be made. It goes through many hands, and so is boxed; and its request by itself, for it goes further.
 #[derive(Debug)]
 pub struct Job {
     /// As the upstream gets it.
-    pub request: Request<Sent>,
+    pub request: Box<Request<Sent>>,
     /// … and it asks whether what is kept is good still.
     pub asks_about_kept: bool,
     /// All that decides over its answer.
@@ -94,9 +94,20 @@ impl<C: Connector> Proxy<C> {
         cacheable: &Cacheable,
         headers: &Arc<HeaderMap>,
         purpose: Purpose,
-    ) -> Result<Job, Failure> {
-        let target = client.target(&self.trusted_proxies)?;
+    ) -> Result<Box<Job>, Failure> {
         let kept = self.find_with(&client.looked, cacheable.key, headers).stored;
+        self.job_about(client, cacheable, (headers, kept), purpose)
+    }
+
+    /// The same where it was looked for already.
+    pub(super) fn job_about(
+        &self,
+        client: &Client,
+        cacheable: &Cacheable,
+        (headers, kept): (&Arc<HeaderMap>, Option<Arc<Stored>>),
+        purpose: Purpose,
+    ) -> Result<Box<Job>, Failure> {
+        let target = client.target(&self.trusted_proxies)?;
         // A 304 to HEAD, or to what was asked for with the client's own conditions, would be for the client; and to POST such a
         // condition means something else.
         let may_ask = client.parts.method == Method::GET && purpose != Purpose::Range;
@@ -104,7 +115,7 @@ impl<C: Connector> Proxy<C> {
         // Our questions are in the place of the client's.
         let purpose = if about.is_some() { Purpose::Keep } else { purpose };
         let sent = Sent::whole(client.body.clone());
-        let mut request = self.destination.request(client, &target, purpose, sent)?;
+        let mut request = Box::new(self.destination.request(client, &target, purpose, sent)?);
         let mut wants = if purpose == Purpose::Range { Wants::Part } else { Wants::Whole };
         let mut asks_about_kept = false;
         match (about, &kept) {
@@ -135,7 +146,7 @@ impl<C: Connector> Proxy<C> {
             here: client.asked_here(&target),
             patience: client.looked.patience,
         };
-        Ok(Job { request, asks_about_kept, terms })
+        Ok(Box::new(Job { request, asks_about_kept, terms }))
     }
 }
 

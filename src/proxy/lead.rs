@@ -37,7 +37,7 @@ const TURNS_MAX: usize = 2;
 impl<C: Connector> Proxy<C> {
     /// Agrees with the other instances on who asks.
     pub(super) async fn lead(self: &Arc<Self>, terms: &Terms, key: Key) -> Lead {
-        let Some(shared) = self.shared_by(terms.route).filter(|_| self.is_for_all(terms)) else {
+        let Some(shared) = self.shared_by(terms.route).filter(|_| self.is_led(terms)) else {
             return Lead::Fetch(None);
         };
         let (headers, route) = (Arc::clone(&terms.headers), terms.route);
@@ -108,9 +108,10 @@ impl<C: Connector> Proxy<C> {
         self.shared.as_ref().is_some_and(|shared| shared.takes(body_bytes))
     }
 
-    /// Whether others may have what this brings.
-    fn is_for_all(&self, terms: &Terms) -> bool {
+    /// Whether other instances may have what this brings, and may be asking for it now.
+    pub(super) fn is_led(&self, terms: &Terms) -> bool {
         let route = self.snapshot.routes.get(terms.route);
-        route.coalesce == Coalesce::Cluster && terms.wants == Wants::Whole
+        let is_for_all = route.coalesce == Coalesce::Cluster && terms.wants == Wants::Whole;
+        is_for_all && self.shared_by(terms.route).is_some()
     }
 }

@@ -11,6 +11,7 @@ mod client;
 mod coalesce;
 pub mod content;
 mod entry;
+mod errand;
 mod failure;
 mod fetch;
 mod fill;

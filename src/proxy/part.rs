@@ -43,7 +43,7 @@ impl<C: Connector> Proxy<C> {
             Ok(job) => job,
             Err(failure) => return failed(failure, &account),
         };
-        let Job { request, terms, .. } = job;
+        let Job { request, terms, .. } = *job;
         let kept = terms.kept.as_ref();
         let (response, facts) = match self.exchange(request, &terms).await {
             Ok(exchange) => exchange,
@@ -61,7 +61,7 @@ impl<C: Connector> Proxy<C> {
             return (Outcome::Stale, stale);
         }
         match self.decide((response, facts), &terms) {
-            Fetched::Keep(keeping) => (Outcome::Miss, self.keep_for(*keeping, parts, &account)),
+            Fetched::Keep(keeping) => (Outcome::Miss, self.keep_for(keeping, parts, &account).await),
             Fetched::Pass(response, why, status) => {
                 (Outcome::Miss, single(response, &account.not_kept(why).answered(status)))
             }

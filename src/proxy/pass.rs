@@ -13,6 +13,7 @@ use super::Proxy;
 use super::body::Body;
 use super::change::Unanswered;
 use super::client::Client;
+use super::errand::Answering;
 use super::failure::Failure;
 use super::forward::Purpose;
 use super::prepare::passing;
@@ -28,20 +29,17 @@ use crate::upstream::{Connector, Received, Sent};
 
 impl<C: Connector> Proxy<C> {
     /// Asks the upstream for this client alone, and keeps nothing.
-    pub(super) async fn pass(
-        self: &Arc<Self>,
-        client: Client,
-        sent: Sent,
-        account: Account,
-    ) -> (Outcome, Response<Body>) {
-        let outcome = match account.forward {
-            Some(Forward::Bypass | Forward::Method) => Outcome::Bypass,
-            _ => Outcome::Miss,
-        };
-        match self.try_pass(client, sent, &account).await {
-            Ok(response) => (outcome, response),
-            Err(failure) => failed(failure, &account),
-        }
+    pub(super) fn pass(self: &Arc<Self>, client: Client, sent: Sent, account: Account) -> Answering<'_> {
+        Box::pin(async move {
+            let outcome = match account.forward {
+                Some(Forward::Bypass | Forward::Method) => Outcome::Bypass,
+                _ => Outcome::Miss,
+            };
+            match self.try_pass(client, sent, &account).await {
+                Ok(response) => (outcome, response),
+                Err(failure) => failed(failure, &account),
+            }
+        })
     }
 
     async fn try_pass(
@@ -55,7 +53,7 @@ impl<C: Connector> Proxy<C> {
         let upgrades = client.hop.upgrade.is_some();
         let purpose = if upgrades { Purpose::Upgrade } else { Purpose::Pass };
         let target = client.target(&self.trusted_proxies)?;
-        let mut request = self.destination.request(&client, &target, purpose, sent)?;
+        let mut request = Box::new(self.destination.request(&client, &target, purpose, sent)?);
         if self.reads_answer(&client) {
             request.headers_mut().remove(ACCEPT_ENCODING);
         }
@@ -97,7 +95,7 @@ impl<C: Connector> Proxy<C> {
         account: &Account,
     ) -> Response<Body> {
         if is_refusal(response.status()) {
-            self.was_refused_in_passing(client, target).await;
+            Box::pin(self.was_refused_in_passing(client, target)).await;
         }
         let terms = self.terms_of_get(client, target, &response);
         let own = self.changed(client, target, (&mut response, stamp, terms.as_ref()), &mut unanswered).await;
@@ -107,7 +105,7 @@ impl<C: Connector> Proxy<C> {
             return single(passing(response), account);
         };
         match self.new_state(&terms, (response, own, times)) {
-            Ok(keeping) => self.keep_for(*keeping, &client.parts, account),
+            Ok(keeping) => self.keep_for(keeping, &client.parts, account).await,
             Err(response) => single(*response, account),
         }
     }

@@ -25,8 +25,8 @@ use crate::upstream::{BodyError, Connector, Received};
 impl<C: Connector> Proxy<C> {
     /// Moves the body from the upstream to its readers and, when it is whole, into memory and to the other instances. The
     /// lease is given back as soon as they need not wait for it.
-    pub(super) async fn pump(&self, keeping: Keeping, pilot: Option<&Pilot>, mut lease: Option<Lease>) {
-        let Keeping { arrived, key, mut body, facts, base, around } = keeping;
+    pub(super) async fn pump(&self, keeping: Box<Keeping>, pilot: Option<&Pilot>, mut lease: Option<Lease>) {
+        let Keeping { arrived, key, mut body, facts, base, around } = *keeping;
         let tee = &arrived.tee;
         let _ends = EndsAnyway(&arrived);
         let here = (around.before.len() + around.after.len()) as u64;

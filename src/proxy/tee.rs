@@ -149,6 +149,11 @@ impl Tee {
     /// All of it in one piece that holds nothing else alive. Only for a body that has not been narrowed.
     pub fn whole(&self) -> Bytes {
         let state = self.lock();
+        if state.chunks.len() == 1
+            && let Some(chunk) = state.chunks.front().filter(|chunk| chunk.len() < COPIED_BELOW_BYTES)
+        {
+            return chunk.clone();
+        }
         let mut whole = BytesMut::with_capacity(state.chunks.iter().map(Bytes::len).sum());
         for chunk in &state.chunks {
             whole.extend_from_slice(chunk);

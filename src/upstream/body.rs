@@ -1,4 +1,4 @@
-//! Bodies on their way: `Sent`, from a client to the upstream, and `Received`, from the upstream to us.
+//! Bodies on their way: `Sent`, from a client to the upstream, and, in `received`, from the upstream to us.
 //!
 //! Both pass chunks on as they come and hold none back, so the slower side sets the pace. Both bound silence: a client that
 //! sends nothing for `server.body_timeout`, an upstream that sends nothing for `upstream.body_timeout`. Silence is only
@@ -7,18 +7,16 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, timeout_at};
+use tokio::time::{Instant, Sleep};
 
-use super::gate::Permit;
-use super::{BodyError, UpstreamError};
+use super::UpstreamError;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -50,25 +48,13 @@ pub struct Streaming {
 pub struct Progress {
     moved: AtomicU64,
     fault: AtomicU8,
-}
-
-/// An answer's body; the place at the upstream is held until it ends.
-#[derive(Debug)]
-pub struct Received {
-    incoming: Incoming,
-    silence: Silence,
-    permit: Option<Permit>,
-    came_at: Instant,
-    /// What was read already, and is given first.
-    ahead: Bytes,
-    /// What came behind it.
-    behind: Option<Result<Frame<Bytes>, BodyError>>,
+    is_over: AtomicBool,
 }
 
 /// Runs out when it is polled for so long without being reset.
 #[derive(Debug)]
-struct Silence {
-    limit: Duration,
+pub(super) struct Silence {
+    pub(super) limit: Duration,
     /// Made at the first wait: most bodies never wait.
     sleep: Option<Pin<Box<Sleep>>>,
     waiting: bool,
@@ -148,6 +134,11 @@ impl Progress {
         self.moved.load(Relaxed)
     }
 
+    /// All of the body has gone, or will never go.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Relaxed)
+    }
+
     /// What the client did wrong, if it did.
     pub fn fault(&self, silence_max: Duration) -> Option<UpstreamError> {
         match self.fault.load(Relaxed) {
@@ -158,76 +149,18 @@ impl Progress {
     }
 }
 
-impl Received {
-    /// `permit` goes back when the body ends or is dropped.
-    pub fn new(incoming: Incoming, silence_max: Duration, permit: Permit) -> Self {
-        Self {
-            incoming,
-            silence: Silence::new(silence_max),
-            permit: Some(permit),
-            came_at: Instant::now(),
-            ahead: Bytes::new(),
-            behind: None,
-        }
-    }
-
-    /// All of it, if it is no longer than this, whole, and there in time. Whatever was read for that is given again to who reads on.
-    pub async fn read_ahead(&mut self, bytes_max: usize, until: Instant) -> Option<Bytes> {
-        let mut read = BytesMut::new();
-        let is_whole = loop {
-            // A frame that has not come is not lost: who reads on waits for it.
-            let Ok(frame) = timeout_at(until, self.frame()).await else { break false };
-            match frame {
-                None => break true,
-                Some(Ok(frame)) if frame.is_data() => {
-                    read.extend_from_slice(frame.data_ref().map_or(&[], |chunk| chunk));
-                    if read.len() > bytes_max {
-                        break false;
-                    }
-                }
-                Some(frame) => {
-                    let is_trailers = frame.is_ok();
-                    self.behind = Some(frame);
-                    break is_trailers;
-                }
-            }
-        };
-        self.ahead = read.freeze();
-        is_whole.then(|| self.ahead.clone())
-    }
-
-    /// For answers without an end, such as server-sent events: they would hold their places for ever, and silence
-    /// is their nature.
-    #[must_use]
-    pub fn without_end(mut self) -> Self {
-        self.permit = None;
-        self.silence.limit = Duration::MAX;
-        self
-    }
-}
-
-impl Received {
-    /// A body that did not say how long it is and goes on and on is a stream, whatever it calls itself: the upstream has done
-    /// its work for it, and a few dozen of them must not keep everybody else out.
-    fn seems_endless(&self) -> bool {
-        self.permit.is_some()
-            && self.incoming.size_hint().exact().is_none()
-            && self.came_at.elapsed() > self.silence.limit
-    }
-}
-
 impl Silence {
-    fn new(limit: Duration) -> Self {
+    pub(super) fn new(limit: Duration) -> Self {
         Self { limit, sleep: None, waiting: false }
     }
 
     /// Something came.
-    fn broken(&mut self) {
+    pub(super) fn broken(&mut self) {
         self.waiting = false;
     }
 
     /// Nothing came yet; ready when that has lasted too long.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.limit == Duration::MAX {
             return Poll::Pending;
         }
@@ -237,6 +170,12 @@ impl Silence {
             sleep.as_mut().reset(Instant::now() + self.limit);
         }
         sleep.as_mut().poll(context)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.progress.is_over.store(true, Relaxed);
     }
 }
 
@@ -313,47 +252,6 @@ impl Streaming {
                 UpstreamError::ClientBroke
             })
         }))
-    }
-}
-
-impl Body for Received {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.ahead.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ahead)))));
-        }
-        if let Some(behind) = self.behind.take() {
-            return Poll::Ready(Some(behind));
-        }
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
-            ready!(self.silence.poll(context));
-            self.permit = None;
-            return Poll::Ready(Some(Err(BodyError::Silent(self.silence.limit))));
-        };
-        self.silence.broken();
-        let over = !matches!(frame, Some(Ok(_))) || self.incoming.is_end_stream();
-        if over || self.seems_endless() {
-            self.permit = None;
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(|_| BodyError::BrokenOff)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ahead.is_empty() && self.behind.is_none() && self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let (mut hint, ahead) = (self.incoming.size_hint(), self.ahead.len() as u64);
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper + ahead);
-        }
-        hint.set_lower(hint.lower() + ahead);
-        hint
     }
 }
 

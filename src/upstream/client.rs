@@ -1,30 +1,35 @@
 //! Asking the upstream: a place at the gate, a pooled connection, one deadline for the head, a second try where that is safe.
 //!
-//! A kept-alive connection may be closed by the upstream in the very moment we write to it. hyper tries again by itself while
-//! nothing was written; once something was, we do, if the method is safe and no body was under way.
-//! Dropping the future of `send` drops the request: whoever calls decides whose life it hangs on.
+//! A kept-alive connection may be closed by the upstream in the very moment we write to it. While nothing was written the request
+//! goes to the next one; once something was, it is tried again if the method is safe and no body was under way.
+//! Dropping the future of `send` drops the request and closes its connection: whoever calls decides whose life it hangs on.
 
-use std::error::Error as _;
+use std::error::Error;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::Instant;
+use hyper::client::conn::http1;
+use tower_service::Service;
 
-use super::body::{Progress, Received, Sent};
-use super::connect::{Bounded, Connector, TooSlow};
+use super::body::{Progress, Sent};
+use super::connect::{Bounded, BoxError, Connector, TooSlow};
 use super::gate::{Gate, Permit};
+use super::link::{Link, NoHead};
+use super::pool::{Lent, Pool};
+use super::received::Received;
 use super::{Settings, UpstreamError};
 use crate::telemetry::Telemetry;
 
 /// The upstream, as everybody here sees it.
 #[derive(Debug)]
 pub struct Client<C> {
-    http: legacy::Client<Bounded<C>, Sent>,
+    connector: Bounded<C>,
+    http: http1::Builder,
+    pool: Arc<Pool>,
     gate: Gate,
     settings: Settings,
     telemetry: Arc<Telemetry>,
@@ -34,24 +39,23 @@ pub struct Client<C> {
 struct Attempt {
     progress: Option<Arc<Progress>>,
     /// For the next try; none if there may be none.
-    again: Option<Request<Sent>>,
+    again: Option<Box<Request<Sent>>>,
 }
 
 impl<C: Connector> Client<C> {
     /// Opens nothing yet.
     pub fn new(connector: C, settings: Settings, telemetry: Arc<Telemetry>) -> Self {
         let connector = Bounded::new(connector, settings.connect_timeout, Arc::clone(&telemetry));
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(settings.idle_timeout)
-            .pool_max_idle_per_host(settings.max_idle)
-            .http1_max_headers(HEADERS_MAX)
-            .http1_max_buf_size(HEAD_BYTES_MAX)
-            .set_host(false)
-            .build(connector);
+        let mut http = http1::Builder::new();
+        http.max_buf_size(HEAD_BYTES_MAX);
+        let pool = Pool::new(&settings);
         let gate = Gate::new(&settings, Arc::clone(&telemetry));
-        Self { http, gate, settings, telemetry }
+        Self { connector, http, pool, gate, settings, telemetry }
+    }
+
+    #[cfg(test)]
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// As configured.
@@ -68,7 +72,7 @@ impl<C: Connector> Client<C> {
     pub async fn send(
         &self,
         permit: Permit,
-        request: Request<Sent>,
+        request: Box<Request<Sent>>,
         silence_max: Duration,
     ) -> Result<Response<Received>, UpstreamError> {
         let mut retries_left = self.settings.retries;
@@ -76,7 +80,9 @@ impl<C: Connector> Client<C> {
         loop {
             let attempt = Attempt::of(&request);
             let failure = match self.ask(request, attempt.progress.as_deref(), silence_max).await {
-                Ok(response) => return self.received(response, permit),
+                Ok((response, lent)) => {
+                    return self.received(response, (lent, attempt.progress.as_deref()), permit);
+                }
                 Err(failure) => failure,
             };
             self.count(failure);
@@ -89,42 +95,52 @@ impl<C: Connector> Client<C> {
         }
     }
 
-    /// One try. The deadline runs from the last movement of the request's body: a long upload is not a slow upstream.
+    /// One try: on the first connection that takes the request.
     async fn ask(
         &self,
-        request: Request<Sent>,
+        mut request: Box<Request<Sent>>,
         progress: Option<&Progress>,
         silence_max: Duration,
-    ) -> Result<Response<Incoming>, UpstreamError> {
+    ) -> Result<(Response<Incoming>, Lent), UpstreamError> {
         self.telemetry.upstream.requests.add_one();
         let limit = self.settings.response_timeout;
-        let answer = self.http.request(request);
-        tokio::pin!(answer);
-        let mut moved = 0;
-        let deadline = tokio::time::sleep(limit);
-        tokio::pin!(deadline);
         loop {
-            tokio::select! {
-                biased;
-                answered = &mut answer => {
-                    let fault = progress.and_then(|progress| progress.fault(silence_max));
-                    return answered.map_err(|error| fault.unwrap_or_else(|| self.diagnose(&error)));
-                }
-                () = &mut deadline => {
-                    let moved_now = progress.map_or(0, Progress::moved);
-                    if moved_now == moved {
-                        return Err(UpstreamError::ResponseTimeout(limit));
-                    }
-                    moved = moved_now;
-                    deadline.as_mut().reset(Instant::now() + limit);
-                }
-            }
+            let kept = self.pool.take();
+            let is_kept = kept.is_some();
+            let mut lent = match kept {
+                Some(lent) => lent,
+                None => self.pool.lend(Box::pin(self.connect()).await?),
+            };
+            let failure = match lent.link.ask(*request, progress, limit).await {
+                Ok(response) => return Ok((response, lent)),
+                Err(failure) => failure,
+            };
+            let fault = progress.and_then(|progress| progress.fault(silence_max));
+            request = match (failure, fault) {
+                (_, Some(fault)) => return Err(fault),
+                (NoHead::TooLate, None) => return Err(UpstreamError::ResponseTimeout(limit)),
+                // It was closed since it was last used, which a new one was not.
+                (NoHead::Broken(mut error), None) => match error.take_message().filter(|_| is_kept) {
+                    Some(unsent) => Box::new(unsent),
+                    None => return Err(diagnose(&error.into_error())),
+                },
+            };
         }
+    }
+
+    async fn connect(&self) -> Result<Link, UpstreamError> {
+        let mut connector = self.connector.clone();
+        let diagnose = |error: BoxError| self.diagnose_connect(&*error);
+        poll_fn(|context| connector.poll_ready(context)).await.map_err(diagnose)?;
+        let io = connector.call(self.settings.url.clone()).await.map_err(diagnose)?;
+        let opened = Link::open(&self.http, io, self.settings.response_timeout).await;
+        opened.map_err(|_| UpstreamError::Connect)
     }
 
     fn received(
         &self,
         mut response: Response<Incoming>,
+        (lent, progress): (Lent, Option<&Progress>),
         permit: Permit,
     ) -> Result<Response<Received>, UpstreamError> {
         if !is_plainly_framed(response.headers()) {
@@ -137,7 +153,16 @@ impl<C: Connector> Client<C> {
         if is_bodiless || response.headers().contains_key(TRANSFER_ENCODING) {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        Ok(response.map(|body| Received::new(body, self.settings.body_timeout, permit)))
+        // Whoever reads the answer's body drives the connection while it does: too seldom for a request's body that still goes out,
+        // and not at all for another protocol.
+        let goes_on = progress.is_some_and(|progress| !progress.is_over());
+        let lent = if goes_on || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            lent.link.let_go();
+            None
+        } else {
+            Some(lent)
+        };
+        Ok(response.map(|body| Received::new(body, lent, self.settings.body_timeout, permit)))
     }
 
     fn count(&self, failure: UpstreamError) {
@@ -159,21 +184,7 @@ impl<C: Connector> Client<C> {
         }
     }
 
-    fn diagnose(&self, error: &legacy::Error) -> UpstreamError {
-        if error.is_connect() {
-            return self.diagnose_connect(error);
-        }
-        let Some(hyper) = find::<hyper::Error>(error) else {
-            return UpstreamError::BrokenOff;
-        };
-        if hyper.is_parse() || hyper.is_parse_too_large() {
-            UpstreamError::Malformed
-        } else {
-            UpstreamError::BrokenOff
-        }
-    }
-
-    fn diagnose_connect(&self, error: &legacy::Error) -> UpstreamError {
+    fn diagnose_connect(&self, error: &(dyn Error + 'static)) -> UpstreamError {
         if find::<TooSlow>(error).is_some() {
             return UpstreamError::ConnectTimeout(self.settings.connect_timeout);
         }
@@ -187,9 +198,16 @@ impl<C: Connector> Client<C> {
     }
 }
 
-/// More fields than any API sends; hyper's own default, said aloud.
-const HEADERS_MAX: usize = 100;
-/// A response head, in bytes; also the read buffer of a connection at its largest.
+fn diagnose(error: &hyper::Error) -> UpstreamError {
+    if error.is_parse() || error.is_parse_too_large() {
+        UpstreamError::Malformed
+    } else {
+        UpstreamError::BrokenOff
+    }
+}
+
+/// A response head, in bytes; also the read buffer of a connection at its largest. How many fields there may be is left to hyper:
+/// 100, for which it has room at once. Said aloud it would fill that room first, for every answer.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 
 impl Attempt {
@@ -202,7 +220,7 @@ impl Attempt {
             *again.method_mut() = request.method().clone();
             *again.uri_mut() = request.uri().clone();
             *again.headers_mut() = request.headers().clone();
-            again
+            Box::new(again)
         });
         Self { progress: request.body().progress(), again }
     }
@@ -220,8 +238,8 @@ fn is_plainly_framed(headers: &HeaderMap) -> bool {
 }
 
 /// The first cause of this type.
-fn find<E: std::error::Error + 'static>(error: &legacy::Error) -> Option<&E> {
-    let mut cause = error.source();
+fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+    let mut cause = Some(error);
     while let Some(each) = cause {
         if let Some(found) = each.downcast_ref::<E>() {
             return Some(found);

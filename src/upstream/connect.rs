@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::Settings;
 use crate::telemetry::Telemetry;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What opens connections: the network's or a test's pipes. Not for implementing: whatever serves `Uri` with a stream is one.
 pub trait Connector:

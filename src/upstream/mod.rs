@@ -5,14 +5,18 @@ mod client;
 mod connect;
 mod error;
 mod gate;
+mod link;
+mod pool;
+mod received;
 
 use std::time::Duration;
 
-pub use body::{Received, Sent};
+pub use body::Sent;
 pub use client::Client;
 pub use connect::{Connector, ConnectorError, NetConnector, connector, roots};
 pub use error::{BodyError, UpstreamError};
 pub use gate::Permit;
+pub use received::Received;
 
 /// How the upstream is reached and how much it may be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +35,7 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Longest silence inside a response body.
     pub body_timeout: Duration,
-    /// Kept-alive connections.
+    /// Kept-alive connections that nothing was sent on for a second.
     pub max_idle: usize,
     /// Requests under way.
     pub max_in_flight: usize,

@@ -50,7 +50,7 @@ pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Origin {
     pub(crate) fn start(script: impl Fn(&mut Exchange) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = listen();
         let origin =
             Self { address: listener.local_addr().unwrap(), seen: Arc::default(), closed: Arc::default() };
         let (seen, closed, script) = (origin.seen.clone(), origin.closed.clone(), Arc::new(script));
@@ -96,6 +96,15 @@ impl Drop for Origin {
         // Wakes `incoming`; if even that fails the thread ends with the process.
         drop(TcpStream::connect(self.address));
     }
+}
+
+/// As servers listen: in the 128 places that the standard library asks for, two hundred who come at once do not fit, and the
+/// kernel lets those who do not try again after 200 ms and more.
+fn listen() -> TcpListener {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(1024).unwrap();
+    socket.into()
 }
 
 fn serve(
