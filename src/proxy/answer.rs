@@ -98,7 +98,10 @@ impl<C: Connector> Proxy<C> {
             first => {
                 let sent =
                     if has_body { Sent::streaming(body, self.client_silence_max) } else { Sent::Empty };
-                Box::pin(self.follow(first, client, sent, account)).await
+                match first {
+                    First::Beyond(cacheable) => Box::pin(self.beyond(cacheable, client, sent, account)).await,
+                    first => Box::pin(self.follow(first, client, sent, account)).await,
+                }
             }
         };
         if is_head {
@@ -110,6 +113,25 @@ impl<C: Connector> Proxy<C> {
             respond::add_timing(response.headers_mut(), took);
         }
         response
+    }
+
+    /// What can be said once the shared tier was looked into. A future of its own: what may have to wait for an upstream is ten times
+    /// as large, and a hit from the tier has no use for it.
+    async fn beyond(
+        self: &Arc<Self>,
+        cacheable: Cacheable,
+        mut client: Client,
+        sent: Sent,
+        account: Account,
+    ) -> (Outcome, Response<Body>) {
+        let found = self.look_beyond(&mut client, &cacheable).await;
+        // The clock has gone on while it was looked for.
+        let now = self.clock.now();
+        let verdict = found.verdict(&client.parts.headers, now);
+        match self.judge(&client.parts, cacheable, now, (&found, verdict)) {
+            First::Hit(outcome, response) => (outcome, response),
+            first => Box::pin(self.follow(first, client, sent, account)).await,
+        }
     }
 
     /// All that has to wait.
@@ -127,14 +149,7 @@ impl<C: Connector> Proxy<C> {
                 (Outcome::Stale, response)
             }
             First::Fail(failure) => respond::failed(failure, &account),
-            First::Beyond(cacheable) => {
-                let found = self.look_beyond(&mut client, &cacheable).await;
-                // The clock has gone on while it was looked for.
-                let now = self.clock.now();
-                let verdict = found.verdict(&client.parts.headers, now);
-                let first = self.judge(&client.parts, cacheable, now, (&found, verdict));
-                Box::pin(self.follow(first, client, sent, account)).await
-            }
+            First::Beyond(cacheable) => Box::pin(self.beyond(cacheable, client, sent, account)).await,
             First::Fetch(cacheable, forward) => {
                 let account = Account { forward: Some(forward), ..account };
                 self.fetch(client, cacheable, account).await

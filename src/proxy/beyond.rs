@@ -6,10 +6,12 @@
 //! ```
 //!
 //! What is found there is not believed to be good: it is held against this instance's record of invalidations, against what memory has, and then
-//! judged like anything else. The read is a task of its own, so that no client's leaving takes it from the others. It puts what
-//! it found into memory before it leaves the table of reads: who comes then finds the one or the other. Who waited is given
-//! what was read even where memory would not take it.
+//! judged like anything else. Who asks first makes the read; if its client leaves, a task carries it on, for the others. It puts
+//! what it found into memory before it leaves the table of reads: who comes then finds the one or the other. Who waited is
+//! given what was read even where memory would not take it.
 
+use std::borrow::Cow;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -27,10 +29,11 @@ use super::plan::{Cacheable, variant_key};
 use super::share::rules_at;
 use crate::clock::Timestamp;
 use crate::invalidation::Fate;
-use crate::object::Key;
+use crate::object::{Key, Stored};
 use crate::semantics::verdict::serves_on_error;
 use crate::semantics::{Forward, RequestDirectives, Verdict};
-use crate::shared::{Frame, Question, Seen, Shared, Sight, in_time};
+use crate::shared::{CarriedOn, Frame, Joined, Question, Read, Seen, Shared, Sight, in_time};
+use crate::store::Slot;
 use crate::upstream::Connector;
 
 /// The tier did not answer, or not in time.
@@ -50,6 +53,16 @@ pub(super) struct Asking {
     pub path: Arc<[u8]>,
     /// The address of this instance's own socket, if the client asked by that.
     pub here: Option<SocketAddr>,
+}
+
+/// What a read comes to, for who asks.
+enum Beyond {
+    /// An answer, which memory has now; none: memory has one as new.
+    Here(Option<Found>),
+    /// The name of the variant that would be one.
+    Elsewhere(Key),
+    /// Nothing.
+    Nothing,
 }
 
 /// The resource's own name, and the variant's that the first look has told of.
@@ -90,13 +103,17 @@ impl<C: Connector> Proxy<C> {
     /// Looks, and says what there is now: in the shared tier, or else in memory.
     pub(super) async fn look_beyond(self: &Arc<Self>, client: &mut Client, cacheable: &Cacheable) -> Found {
         let memory = |client: &Client| self.find(cacheable.key, &client.parts.headers);
-        let (Some(shared), Some(asking)) = (self.shared_by(client.route), self.asking(client, cacheable))
-        else {
+        let (Some(shared), Some(about)) = (self.shared_by(client.route), self.about(client)) else {
             return memory(client);
         };
         let until = Instant::now() + shared.patience;
         client.looked.patience = Patience::Until(until);
-        match self.find_beyond(&asking, until).await {
+        // Nobody looks at them meanwhile: lent, they need not be copied.
+        let headers = Arc::new(mem::take(&mut client.parts.headers));
+        let asking = about.with(cacheable.key, headers);
+        let looked = self.find_beyond(&asking, until).await;
+        client.parts.headers = Arc::unwrap_or_clone(asking.headers);
+        match looked {
             Ok(Some(found)) => {
                 client.looked.found = Some(found.clone());
                 found
@@ -111,11 +128,14 @@ impl<C: Connector> Proxy<C> {
     }
 
     pub(super) fn asking(&self, client: &Client, cacheable: &Cacheable) -> Option<Asking> {
-        let target = client.target(&self.trusted_proxies).ok()?;
-        let path = percent_decode_str(client.parts.uri.path()).collect::<Vec<_>>().into();
         let headers = Arc::new(client.parts.headers.clone());
-        let here = client.asked_here(&target);
-        Some(Asking { base: cacheable.key, headers, route: client.route, path, here })
+        Some(self.about(client)?.with(cacheable.key, headers))
+    }
+
+    fn about(&self, client: &Client) -> Option<About> {
+        let target = client.target(&self.trusted_proxies).ok()?;
+        let path: Cow<'_, [u8]> = percent_decode_str(client.parts.uri.path()).into();
+        Some(About { route: client.route, path: path.into(), here: client.asked_here(&target) })
     }
 
     /// None: nothing there that memory has not. Nobody waits past `until`.
@@ -131,38 +151,33 @@ impl<C: Connector> Proxy<C> {
         let mut other_variants = false;
         for _ in 0..LOOKS_MAX {
             let question = self.question(asking, variant);
-            let (place, read) = shared.join(&question);
-            if let Some(read) = read {
-                let (proxy, shared, asking) = (Arc::clone(self), Arc::clone(shared), asking.clone());
-                // If the process ends, nobody waits for it any more.
-                tokio::spawn(async move {
-                    let sight = Arc::new(shared.read(&question).await);
-                    if let Seen::Here(frame) = proxy.seen(&sight, &asking) {
-                        proxy.promote(&asking, &frame);
-                    }
-                    read.saw(sight);
-                });
-            }
-            let sight = in_time(until, place.sight()).await.filter(|sight| !sight.failed);
-            let Some(sight) = sight else {
+            let looked = match shared.join(&question) {
+                Joined::First(read) => {
+                    let reading = Arc::clone(self).read_beyond(asking.clone(), question, read);
+                    in_time(until, CarriedOn::new(reading)).await.flatten()
+                }
+                Joined::Later(place) => {
+                    in_time(until, place.sight()).await.and_then(|sight| self.take(&sight, asking))
+                }
+            };
+            let Some(beyond) = looked else {
                 self.count_look(false);
                 return Err(Unanswered);
             };
-            match self.seen(&sight, asking) {
-                Seen::Here(frame) => {
-                    let promoted = self.promote(asking, &frame);
+            match beyond {
+                Beyond::Here(promoted) => {
                     self.count_look(promoted.is_some());
                     return Ok(promoted);
                 }
-                Seen::Elsewhere(key) if variant != Some(key) => {
+                Beyond::Elsewhere(key) if variant != Some(key) && !self.has_come(asking) => {
                     variant = Some(key);
                     other_variants = true;
                 }
-                Seen::Elsewhere(_) => {
+                Beyond::Elsewhere(_) => {
                     other_variants = true;
                     break;
                 }
-                Seen::Nothing => break,
+                Beyond::Nothing => break,
             }
         }
         self.count_look(false);
@@ -171,6 +186,38 @@ impl<C: Connector> Proxy<C> {
             other_variants: found.stored.is_none() && (found.other_variants || other_variants),
             ..found
         }))
+    }
+
+    /// Makes a read that others may have joined meanwhile.
+    async fn read_beyond(self: Arc<Self>, asking: Asking, question: Question, read: Read) -> Option<Beyond> {
+        let sight = self.shared.as_ref()?.read(&question).await;
+        let beyond = self.take(&sight, &asking);
+        read.saw(sight);
+        beyond
+    }
+
+    /// Whether another who waited for the same read has brought what this one is for.
+    fn has_come(&self, asking: &Asking) -> bool {
+        self.find(asking.base, &asking.headers).verdict(&asking.headers, self.clock.now()) == Verdict::Serve
+    }
+
+    /// What was read comes to this, for who asks, and lies in memory. None: the tier did not say.
+    fn take(&self, sight: &Sight, asking: &Asking) -> Option<Beyond> {
+        if sight.failed {
+            return None;
+        }
+        Some(match self.sight_of(sight, asking) {
+            Seen::Here(frame) => {
+                let at_base = self.memory.get(&asking.base);
+                if self.is_of_use(&frame, at_base.as_ref()) {
+                    Beyond::Here(self.promote(asking, &frame, at_base))
+                } else {
+                    Beyond::Nothing
+                }
+            }
+            Seen::Elsewhere(key) => Beyond::Elsewhere(key),
+            Seen::Nothing => Beyond::Nothing,
+        })
     }
 
     /// What lies there, for nobody who is to be answered: it is neither counted nor kept.
@@ -211,37 +258,46 @@ impl<C: Connector> Proxy<C> {
 
     /// What was read, to this request.
     pub(super) fn seen(&self, sight: &Sight, asking: &Asking) -> Seen {
-        let seen = sight.of(&asking.base, |vary| {
-            variant_key(&asking.base, vary, &asking.headers, &self.snapshot.identity)
-        });
-        match seen {
-            // It may have been changed since it was read; and what memory knows the resource to vary on was learnt here.
-            Seen::Here(frame)
-                if !self.record.is_live(&frame.stored)
-                    || self.variants_of(&asking.base).is_some_and(|all| *all.vary() != *frame.vary) =>
-            {
+        match self.sight_of(sight, asking) {
+            Seen::Here(frame) if !self.is_of_use(&frame, self.memory.get(&asking.base).as_ref()) => {
                 Seen::Nothing
             }
             seen => seen,
         }
     }
 
-    /// Keeps in memory what was found there, unless memory has one as new. None: it has.
+    fn sight_of(&self, sight: &Sight, asking: &Asking) -> Seen {
+        sight.of(&asking.base, |vary| {
+            variant_key(&asking.base, vary, &asking.headers, &self.snapshot.identity)
+        })
+    }
+
+    /// It may have been changed since it was read; and what memory knows the resource to vary on was learnt here.
+    fn is_of_use(&self, frame: &Frame, at_base: Option<&Slot>) -> bool {
+        let varies_otherwise = matches!(at_base, Some(Slot::Varies(all)) if *all.vary() != *frame.vary);
+        !varies_otherwise && self.record.is_live(&frame.stored)
+    }
+
+    /// Keeps in memory what was found there, unless memory has one as new. None: it has. `at_base`: what it has under the
+    /// resource's own name.
     ///
     /// Its times and its stamp stay what they were: it is no younger for having come here, and lives no longer. If a change
     /// comes between the look at the record and the putting, the entry lies in memory with the stamp it had, and is dead.
-    fn promote(&self, asking: &Asking, frame: &Frame) -> Option<Found> {
+    fn promote(&self, asking: &Asking, frame: &Frame, at_base: Option<Slot>) -> Option<Found> {
         let Frame { key, vary, stored } = frame;
-        let is_newer_or_same = |kept: &Key| {
-            self.entry_at(kept).is_some_and(|kept| {
-                let is_later = kept.requested_at >= stored.requested_at && !is_part_of(&kept, stored);
-                is_later && !Arc::ptr_eq(&kept, stored)
-            })
+        let at_base = match at_base {
+            Some(Slot::Entry(kept)) if self.record.is_live(&kept) => Some(kept),
+            _ => None,
         };
-        if is_newer_or_same(key) || is_newer_or_same(&asking.base) {
+        let at_key = if *key == asking.base { at_base.clone() } else { self.entry_at(key) };
+        let is_newer = |kept: &Arc<Stored>| {
+            let is_later = kept.requested_at >= stored.requested_at && !is_part_of(kept, stored);
+            is_later && !Arc::ptr_eq(kept, stored)
+        };
+        if [&at_key, &at_base].into_iter().flatten().any(is_newer) {
             return None;
         }
-        if !self.entry_at(key).is_some_and(|kept| Arc::ptr_eq(&kept, stored)) {
+        if !at_key.is_some_and(|kept| Arc::ptr_eq(&kept, stored)) {
             if !vary.is_empty() {
                 self.list((asking.base, *key, vary), &asking.headers, &stored.head.headers);
             }
@@ -255,6 +311,20 @@ impl<C: Connector> Proxy<C> {
     fn count_look(&self, is_hit: bool) {
         let counts = &self.telemetry.shared;
         if is_hit { &counts.hits } else { &counts.misses }.add_one();
+    }
+}
+
+/// What is asked for, without the request's fields.
+struct About {
+    route: usize,
+    path: Arc<[u8]>,
+    here: Option<SocketAddr>,
+}
+
+impl About {
+    fn with(self, base: Key, headers: Arc<HeaderMap>) -> Asking {
+        let Self { route, path, here } = self;
+        Asking { base, headers, route, path, here }
     }
 }
 

@@ -4,6 +4,7 @@
 //! It is a memory, not the truth: another instance may have written since. What is forgotten or wrong costs a round trip, or a
 //! variant that is fetched once more; what a request is given is decided by what is read.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use moka::sync::Cache;
@@ -17,6 +18,8 @@ use crate::semantics::VaryOn;
 pub struct Bases {
     /// By the key of the resource.
     primaries: Cache<Key, Primary>,
+    /// There was ever one: where nothing varies, nobody need look.
+    has_any: AtomicBool,
     /// For each route, what its last answer that varied did so on; the last is for requests that no route matches.
     routes: Box<[Mutex<Option<Arc<VaryOn>>>]>,
 }
@@ -39,23 +42,24 @@ impl Bases {
     /// Of so many routes, nothing yet.
     pub fn new(routes: usize) -> Self {
         let routes = (0..=routes).map(|_| Mutex::default()).collect();
-        Self { primaries: Cache::new(REMEMBERED_MAX), routes }
+        Self { primaries: Cache::new(REMEMBERED_MAX), has_any: AtomicBool::new(false), routes }
     }
 
     /// What lies under the name of this resource.
     pub fn primary(&self, base: &Key) -> Option<Primary> {
-        self.primaries.get(base)
+        if self.has_any.load(Relaxed) { self.primaries.get(base) } else { None }
     }
 
     /// This lies there.
     pub fn learn(&self, base: Key, primary: Primary) {
         self.primaries.insert(base, primary);
+        self.has_any.store(true, Relaxed);
     }
 
     /// Nothing lies there, or what does not vary.
     pub fn forget(&self, base: &Key) {
         // Most have nothing to forget, and looking costs less than removing.
-        if self.primaries.contains_key(base) {
+        if self.has_any.load(Relaxed) && self.primaries.contains_key(base) {
             self.primaries.invalidate(base);
         }
     }

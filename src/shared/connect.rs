@@ -19,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::address::{Address, Reach};
+use super::lane::{self, Lane};
 use super::settings::{self, Login, Place, Settings};
 use super::shards::Shards;
 use super::{cluster, refusal, security, stream};
@@ -45,6 +46,9 @@ pub(super) enum Target {
 /// What commands go over; a clone goes over the same.
 #[derive(Clone)]
 pub(super) enum Connection {
+    /// For small commands that are waited for.
+    Lane(Lane),
+    /// For large ones, and those of who needs more of the crate.
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
@@ -129,10 +133,10 @@ impl Dialer {
     }
 
     /// A connection for commands, none of which is waited for longer than `patience`.
-    pub(super) async fn commands(&self, patience: Duration) -> Result<Line, Unreachable> {
+    pub(super) async fn commands(&self, patience: Duration, for_writes: bool) -> Result<Line, Unreachable> {
         let connecting = async {
             let mut line = match &self.target {
-                Target::One(address) => self.line(&address.reach, &address.hello).await?,
+                Target::One(address) => self.line_for(for_writes, &address.reach, &address.hello).await?,
                 Target::Cluster { client, .. } => {
                     let config = ClusterConfig::new().set_response_timeout(patience);
                     let mut connection = client.get_async_connection_with_config(config).await?;
@@ -144,7 +148,7 @@ impl Dialer {
                 }
                 Target::Sentinel { .. } => {
                     let (reach, hello) = self.master().await?;
-                    self.line(&reach, hello).await?
+                    self.line_for(for_writes, &reach, hello).await?
                 }
             };
             // One that is slower than that would be of no use.
@@ -215,6 +219,21 @@ impl Dialer {
 
     pub(super) async fn line(&self, reach: &Reach, hello: &RedisConnectionInfo) -> Result<Line, Unreachable> {
         self.line_with(reach, hello, self.config()).await
+    }
+
+    async fn line_for(
+        &self,
+        writes: bool,
+        reach: &Reach,
+        hello: &RedisConnectionInfo,
+    ) -> Result<Line, Unreachable> {
+        if writes {
+            return self.line(reach, hello).await;
+        }
+        let stream = stream::open(reach, self.tls.as_ref()).await?;
+        let (lane, driving) = lane::open(stream, hello, self.config()).await?;
+        let driver = Driver(Some(tokio::spawn(driving)));
+        Ok(Line { connection: Connection::Lane(lane), driver, shards: None })
     }
 
     async fn line_with(
@@ -318,6 +337,7 @@ impl Connection {
     /// Sends it, and gives what it is answered. The reply is the buffer it was read into.
     pub(super) async fn query(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         let value = match self {
+            Self::Lane(lane) => lane.query(command).await?,
             Self::One(connection) => connection.req_packed_command(command).await?,
             Self::Cluster(connection) => connection.req_packed_command(command).await?,
         };
@@ -328,6 +348,7 @@ impl Connection {
     pub(super) async fn ping(&mut self) -> Result<(), RedisError> {
         let ping = cmd("PING");
         let answer = match self {
+            Self::Lane(lane) => lane.query(&ping).await?,
             Self::One(connection) => connection.req_packed_command(&ping).await?,
             Self::Cluster(connection) => connection.route_command(ping, RoutingInfo::SingleNode(Any)).await?,
         };

@@ -33,6 +33,8 @@ pub(super) struct Link {
     command_timeout: Duration,
     /// Longest time that any command over it may take.
     patience: Duration,
+    /// What is queued to be written goes over it.
+    is_for_writes: bool,
     burden: Burden,
     complaints: Arc<Complaints>,
     telemetry: Arc<Telemetry>,
@@ -82,6 +84,7 @@ impl Link {
             lost: Notify::new(),
             command_timeout: settings.command_timeout,
             patience: settings.command_timeout + burden::time(queued),
+            is_for_writes,
             burden: Burden::default(),
             complaints,
             telemetry,
@@ -96,7 +99,7 @@ impl Link {
             if let Some(next_try) = next_try {
                 sleep_until(next_try).await;
             }
-            match dialer.commands(self.patience).await {
+            match dialer.commands(self.patience, self.is_for_writes).await {
                 Ok(line) => {
                     let number = self.came_up(line.connection, line.shards, None);
                     self.watch(number, line.driver, dialer).await;
@@ -229,7 +232,7 @@ impl Link {
     /// of the one that is in use.
     async fn probe(&self, key: &[u8], number: u64, dialer: &Dialer) -> u64 {
         let mut found = None;
-        match dialer.commands(self.patience).await {
+        match dialer.commands(self.patience, self.is_for_writes).await {
             Ok(mut line) => {
                 // Only a command with a key is answered by no other node.
                 let question = cmd("PTTL").arg(key).take();

@@ -93,10 +93,11 @@ pub(super) fn news(message: &[u8]) -> Option<News> {
 
 fn hex(text: &mut Vec<u8>, key: &Key) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in key.bytes() {
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 15)]);
+    let mut digits = [0; 2 * KEY_BYTES];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(key.bytes()) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
     }
+    text.extend_from_slice(&digits);
 }
 
 #[cfg(test)]

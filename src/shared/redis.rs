@@ -110,11 +110,13 @@ impl Tier for Redis {
     fn get(&self, names: Vec<Name>) -> Reply<'_, Vec<Option<Bytes>>> {
         let link = self.link();
         Box::pin(async move {
-            let Some(key) = names.first().map(|name| self.names.value(name)) else {
+            let Some((first, more)) = names.split_first() else {
                 return Ok(Vec::new());
             };
-            let mut command = cmd(if names.len() == 1 { "GET" } else { "MGET" });
-            for name in &names {
+            let key = self.names.value(first);
+            let mut command = cmd(if more.is_empty() { "GET" } else { "MGET" });
+            command.arg(&key);
+            for name in more {
                 command.arg(self.names.value(name));
             }
             match link?.ask(Command::Get, Question::Plain { command: &command, key: &key }).await {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::bases::{Bases, Primary};
 use super::leases::Leases;
 use super::queue::Queue;
-use super::reads::{Place, Read, Reads};
+use super::reads::{Joined, Reads};
 use super::settings::Settings;
 use super::sight::{Frame, Sight};
 use super::stamps::Stamps;
@@ -145,8 +145,8 @@ impl Shared {
         self.bases.primary(base).map(|primary| primary.vary).or_else(|| self.bases.guess(route))
     }
 
-    /// A place at the read of these names; and the read, for the first who asks.
-    pub fn join(&self, question: &Question) -> (Place, Option<Read>) {
+    /// The read of these names, for the first who asks; for others a place at it.
+    pub fn join(&self, question: &Question) -> Joined {
         self.reads.join(Name { base: question.base, variant: question.variant })
     }
 
