@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use larder::invalidation::Event;
 use larder::object::Tag;
+use larder::proxy::Form;
 use larder::proxy::Proxy;
 
 use in_memory::{Origin, fill, is_hit, proxy, request};
@@ -59,7 +60,7 @@ fn declaring(entries: u64) {
     let ratio = all.as_secs_f64() / one.as_secs_f64();
     println!("a tag on 1 entry: {one:?}; on {entries} entries: {all:?}; ratio {ratio:.2}");
     let thing = request(&Method::GET, "/things/5", [].iter());
-    let dead = runtime.block_on(proxy.answer(thing, in_memory::PEER));
+    let dead = in_memory::response(runtime.block_on(proxy.answer(thing, in_memory::PEER, Form::Response)));
     assert!(!is_hit(&dead), "what was declared invalid is not served");
 }
 

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use larder::config::{self, Settings, Sources};
 use larder::object::{KeyBuilder, Part};
 use larder::proxy::identity::Identity;
+use larder::proxy::kinds::Kinds;
 use larder::proxy::path::examine;
 use larder::proxy::plan::{Content, Plan, Wanted, plan};
 use larder::proxy::route::Routes;
@@ -140,6 +141,7 @@ fn wanted<'r>(path: &'r str, query: Option<&'r str>, headers: &'r HeaderMap) -> 
         path,
         query,
         headers,
+        kinds: Kinds::read(headers),
         body: Content::None,
         upgrade: false,
     }

@@ -10,7 +10,7 @@ use criterion::Criterion;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use larder::clock::Timestamp;
-use larder::object::{Head, Key, KeyBuilder, KeySecret, Labels, Part, Stamp, Stored, Tag};
+use larder::object::{Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag};
 use larder::semantics::Lifetime;
 use larder::semantics::freshness::{Source, Staleness};
 use larder::store::{Memory, Settings};
@@ -80,11 +80,11 @@ fn stored() -> Arc<Stored> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1024"));
     headers.insert(DATE, HeaderValue::from_static("Sat, 21 Nov 2026 00:00:00 GMT"));
-    let (head, has_cache_status) = Head { status: StatusCode::OK, headers }.for_hits();
+    let (head, body) =
+        Packed::new(&Head { status: StatusCode::OK, headers }, Bytes::from_static(&[b'x'; 1024]));
     Arc::new(Stored {
         head,
-        has_cache_status,
-        body: Bytes::from_static(&[b'x'; 1024]),
+        body,
         part: None,
         requested_at: NOW,
         answered_at: NOW,

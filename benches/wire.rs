@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use larder::clock::Timestamp;
 use larder::object::seal::{Cipher, EncryptionKey};
 use larder::object::wire::{Envelope, Settings, Wire};
-use larder::object::{Epoch, Head, Key, KeyBuilder, KeySecret, Labels, Part, Stamp, Stored, Tag};
+use larder::object::{Epoch, Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag};
 use larder::semantics::freshness::{Source, Staleness};
 use larder::semantics::{Lifetime, VaryOn};
 
@@ -100,11 +100,10 @@ fn body(length: usize) -> Bytes {
 fn stored(length: usize) -> Stored {
     let field = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     let headers: HeaderMap = FIELDS.iter().map(field).collect();
-    let (head, has_cache_status) = Head { status: StatusCode::OK, headers }.for_hits();
+    let (head, body) = Packed::new(&Head { status: StatusCode::OK, headers }, body(length));
     Stored {
         head,
-        has_cache_status,
-        body: body(length),
+        body,
         part: None,
         requested_at: NOW,
         answered_at: NOW,

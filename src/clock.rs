@@ -5,6 +5,7 @@
 //! clock moves lifetimes with the same knob. Everything below `proxy` is *told* the time; how long something
 //! took is measured with `tokio::time::Instant`, never with this.
 
+use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970, never negative.
@@ -23,6 +24,14 @@ pub enum Clock {
         /// When that was, on Tokio's clock.
         started: tokio::time::Instant,
     },
+}
+
+/// How long the wall clock is gone on from what it said.
+const ANCHORED_FOR: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// What the wall clock said last, and when that was on Tokio's.
+    static ANCHOR: Cell<Option<(tokio::time::Instant, SystemTime)>> = const { Cell::new(None) };
 }
 
 /// A machine that was asleep must not take its lease for one that still holds.
@@ -94,6 +103,26 @@ impl Clock {
             }
             Self::Simulated { started, .. } => started.elapsed(),
         }
+    }
+
+    /// The time now, for who has just asked Tokio for its own: the machine is not asked again while what it last said on this
+    /// thread can be gone on from. A wall clock that is set is followed a moment later.
+    pub fn now_at(&self, instant: tokio::time::Instant) -> Timestamp {
+        if !matches!(self, Self::System) {
+            return self.now();
+        }
+        ANCHOR.with(|anchor| {
+            if let Some((then, said)) = anchor.get()
+                && let Some(passed) = instant.checked_duration_since(then)
+                && passed < ANCHORED_FOR
+            {
+                return Timestamp::from_system(said + passed);
+            }
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+            let said = SystemTime::now();
+            anchor.set(Some((instant, said)));
+            Timestamp::from_system(said)
+        })
     }
 
     /// The time now.

@@ -2,8 +2,8 @@
 //!
 //! The way of a request: `server::listener` accepts, `server::connection` speaks HTTP, and `proxy::answer` has every branch of
 //! what follows: `target` reads for whom and what it is, `plan` gives it a route and a key, `lookup` finds what is kept,
-//! `semantics` judges it. A hit goes out through `respond`. Anything else asks the upstream: `coalesce` sees to it that one
-//! asks for all, `fill` decides whether the answer is kept, and `tee` gives it to all who wait while it comes.
+//! `semantics` judges it. A hit goes out as a `message`, which is ready as it lies in memory, or through `respond`. Anything else
+//! asks the upstream: `coalesce` sees to it that one asks for all, `fill` decides whether the answer is kept, and `tee` gives it to all who wait while it comes.
 //!
 //! A module imports only modules above it in this list; `tests/tidy.rs` holds us to it.
 

@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use larder::clock::Clock;
 use larder::config::{self, Sources};
-use larder::proxy::{Body, Peer, Proxy};
+use larder::proxy::{Answer, Body, Form, Peer, Proxy};
 use tokio::io::{DuplexStream, duplex};
 use tokio::runtime::Runtime;
 use tower_service::Service;
@@ -87,7 +87,7 @@ pub fn request<'f>(
 pub fn fill(runtime: &Runtime, proxy: &Arc<Proxy<Origin>>, request: &Request<Empty<Bytes>>) {
     runtime.block_on(async {
         for _ in 0..100 {
-            let answer = proxy.answer(request.clone(), PEER).await;
+            let answer = response(proxy.answer(request.clone(), PEER, Form::Response).await);
             if is_hit(&answer) {
                 return;
             }
@@ -100,10 +100,18 @@ pub fn fill(runtime: &Runtime, proxy: &Arc<Proxy<Origin>>, request: &Request<Emp
 
 /// From its head to the head of its answer.
 pub fn hit(proxy: &Arc<Proxy<Origin>>, request: Request<Empty<Bytes>>) -> Response<Body> {
-    let answer = pin!(proxy.answer(request, PEER));
+    let answer = pin!(proxy.answer(request, PEER, Form::Response));
     match answer.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer,
+        Poll::Ready(answer) => response(answer),
         Poll::Pending => panic!("a hit waits for nothing"),
+    }
+}
+
+/// What is asked for as one.
+pub fn response(answer: Answer) -> Response<Body> {
+    match answer {
+        Answer::Response(response) => response,
+        Answer::Message(..) => panic!("a message was not asked for"),
     }
 }
 

@@ -17,7 +17,7 @@ use super::control::administration;
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::proxy::{Peer, Proxy};
+use crate::proxy::{Answer, Peer, Proxy};
 use crate::server::drain::{self, Drain};
 use crate::server::{Limits, listener};
 use crate::upstream::NetConnector;
@@ -115,10 +115,7 @@ async fn work(
                 let here = here.filter(|_| proxy.is_shared());
                 let here = here.map(|here| SocketAddr::new(here.ip().to_canonical(), here.port()));
                 let peer = Peer { address: peer.ip().to_canonical(), scheme: "http", here };
-                move |request| {
-                    let proxy = Arc::clone(&proxy);
-                    async move { proxy.answer(request, peer).await }
-                }
+                move |request, form| proxy.answer(request, peer, form)
             };
             listener::accept(listener, shared, drain.clone(), make).await;
         }
@@ -139,9 +136,9 @@ async fn serve_admin(listener: std::net::TcpListener, admin: Arc<Admin>, shared:
     };
     let make = |_, _| {
         let admin = Arc::clone(&admin);
-        move |request| {
+        move |request, _| {
             let admin = Arc::clone(&admin);
-            async move { admin.answer(request).await }
+            async move { Answer::Response(admin.answer(request).await) }
         }
     };
     // Its own places: it must be reachable when clients have taken all of theirs.

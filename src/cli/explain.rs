@@ -16,6 +16,7 @@ use super::token::token;
 use crate::config::Sources;
 use crate::proxy::identity::Identity;
 use crate::proxy::inspect::inspect;
+use crate::proxy::kinds::Kinds;
 use crate::proxy::own_address::{host_in_key, reached_at};
 use crate::proxy::plan::{Content, Wanted};
 use crate::proxy::route::Routes;
@@ -61,6 +62,7 @@ fn explain_by_configuration(explain: &Explain) -> Result<(), Failure> {
         path: &target.path,
         query: target.query.as_deref(),
         headers: &headers,
+        kinds: Kinds::read(&headers),
         body: explain.data.as_ref().map_or(Content::None, |data| Content::Read(data.as_bytes())),
         upgrade: headers.contains_key(header::UPGRADE),
     };

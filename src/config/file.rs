@@ -82,7 +82,7 @@ pub(super) struct Upstream {
     pub idle_timeout: Period,
     /// Longest silence inside a response body.
     pub body_timeout: Period,
-    /// Unused connections that are kept.
+    /// Unused connections that are kept; what a burst opened beyond them is closed when it has not been used for a second.
     pub max_idle: u32,
     /// Requests under way at once; the rest waits in a queue.
     pub max_in_flight: u32,

@@ -5,12 +5,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::AGE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::wire_head::Envelope;
-use super::{Epoch, Head, Key, Labels, Stamp, Stored, Tag};
+use super::{Epoch, Head, Key, Labels, Packed, Stamp, Stored, Tag};
 use crate::clock::Timestamp;
 use crate::semantics::VaryOn;
 use crate::semantics::freshness::{Lifetime, Source, Staleness};
@@ -63,9 +64,9 @@ pub(super) fn envelope() -> Envelope {
 /// Whether they are the same in all that a frame has.
 pub(super) fn assert_same(one: &Stored, other: &Stored) {
     assert_eq!(one.head.status, other.head.status);
-    assert_eq!(one.head.headers, other.head.headers);
-    assert_eq!(one.fields(), other.fields());
-    assert_eq!(one.has_cache_status, other.has_cache_status);
+    assert_eq!(one.head.headers(), other.head.headers());
+    assert_eq!(one.head.message(), other.head.message());
+    assert_eq!(one.head.has_cache_status, other.head.has_cache_status);
     assert_eq!(one.body, other.body);
     assert_eq!(one.part, other.part);
     assert_eq!(one.body_id, other.body_id);
@@ -91,12 +92,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn stored(self) -> Stored {
-        let (head, has_cache_status) = Head { status: self.status, headers: self.headers }.for_hits();
+    pub(super) fn stored(mut self) -> Stored {
+        // No head that is kept has one.
+        self.headers.remove(AGE);
+        let (head, body) = Packed::new(&Head { status: self.status, headers: self.headers }, self.body);
         Stored {
             head,
-            has_cache_status,
-            body: self.body,
+            body,
             part: None,
             body_id: self.body_id,
             requested_at: self.times[0],

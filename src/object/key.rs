@@ -6,10 +6,13 @@
 //! credentials against it. Invariant: what is not a part can't make a difference; what is, always does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+
+use super::recent;
 
 /// The identity of a resource, or of one of its variants.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +106,8 @@ pub struct KeySecret {
     secret: Arc<ArcSwap<Random>>,
     /// Whether the operator configured it, so that digests are the same in every process.
     configured: bool,
+    /// Tells it from others in this process.
+    number: u64,
 }
 
 /// A secret that nobody configured, and the state that it makes.
@@ -123,6 +128,9 @@ pub struct KeyBuilder {
 /// A key without a configured secret: anything fixed will do where no credential is in it.
 const PLAIN: &[u8] = b"larder/1";
 
+/// Secrets made in this process.
+static SECRETS: AtomicU64 = AtomicU64::new(1);
+
 fn state(secret: &[u8]) -> Hmac<Sha256> {
     // HMAC takes a key of any length; the error type exists for other MACs.
     Hmac::<Sha256>::new_from_slice(secret).unwrap_or_else(|_| unreachable!())
@@ -133,9 +141,10 @@ impl KeySecret {
     /// `random`, which the caller draws once a process.
     pub fn new(configured: Option<&[u8]>, random: &[u8; 32]) -> Self {
         let secret = |state| Arc::new(ArcSwap::from_pointee(Random { bytes: *random, state }));
+        let number = SECRETS.fetch_add(1, Relaxed);
         match configured {
-            Some(text) => Self { plain: state(text), secret: secret(state(text)), configured: true },
-            None => Self { plain: state(PLAIN), secret: secret(state(random)), configured: false },
+            Some(text) => Self { plain: state(text), secret: secret(state(text)), configured: true, number },
+            None => Self { plain: state(PLAIN), secret: secret(state(random)), configured: false, number },
         }
     }
 
@@ -212,6 +221,19 @@ impl KeyBuilder {
 
     /// The same, and more may be added.
     pub fn digest(&self, secret: &KeySecret) -> Key {
+        // What holds a credential is nowhere remembered.
+        if self.keyed {
+            return self.computed(secret);
+        }
+        if let Some(digest) = recent::recall(secret.number, &self.buffer) {
+            return Key(digest);
+        }
+        let key = self.computed(secret);
+        recent::remember(secret.number, &self.buffer, key.0);
+        key
+    }
+
+    fn computed(&self, secret: &KeySecret) -> Key {
         let mut mac = if self.keyed { secret.secret.load().state.clone() } else { secret.plain.clone() };
         mac.update(&self.buffer);
         Key(mac.finalize().into_bytes().into())

@@ -3,7 +3,10 @@
 pub mod canonical_json;
 #[cfg(test)]
 pub(crate) mod example;
+pub mod head;
 pub mod key;
+pub mod packed;
+mod recent;
 pub mod seal;
 mod squeeze;
 pub mod stamp;
@@ -15,7 +18,9 @@ pub mod wire_head;
 mod wire_reader;
 pub mod wire_text;
 
+pub use head::Head;
 pub use key::{Key, KeyBuilder, KeySecret, Part};
+pub use packed::Packed;
 pub use stamp::{Epoch, Stamp};
-pub use stored::{Head, Stored};
+pub use stored::Stored;
 pub use tag::{Labels, Tag};

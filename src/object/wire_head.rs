@@ -1,24 +1,21 @@
 //! The head of a frame: all that is known of an answer but its body, as bytes.
 //!
 //! Numbers are little endian; a text has four bytes of length before it, a list four bytes that say how many. `write` leaves
-//! out what a hit writes in its own (`Age`, and `Cache-Status` where the upstream had none), and `read` makes room for it
-//! again while it builds the map. Invariant: what `read` takes for a head could have been written; it never panics, and takes
-//! no more memory than a small multiple of what it reads.
+//! out what a hit writes in its own (`Age`), and `read` leaves the fields where they are: whoever packs them copies each once.
+//! Invariant: what `read` takes for a head could have been written; it never panics, and takes no more memory than what it reads.
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::AGE;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, StatusCode};
 
 use super::key::Key;
 use super::stamp::Epoch;
-use super::stored::{Head, Stored};
+use super::stored::Stored;
 use super::tag::Tag;
 use super::wire_reader::Reader;
 use crate::clock::Timestamp;
 use crate::semantics::VaryOn;
-use crate::semantics::fields::CACHE_STATUS;
 use crate::semantics::freshness::{Lifetime, Source, Staleness};
 
 /// What a frame says beside the answer.
@@ -38,13 +35,13 @@ pub struct Envelope {
 
 /// All that a head says.
 #[derive(Debug)]
-pub struct Said {
+pub struct Said<'h> {
     /// What it says beside the answer.
     pub envelope: Envelope,
-    /// Status and fields, with places for what a hit will add.
-    pub head: Head,
-    /// The upstream, or a cache before it, sent a `Cache-Status`.
-    pub has_cache_status: bool,
+    /// The upstream's status.
+    pub status: StatusCode,
+    /// Its fields.
+    pub fields: Fields<'h>,
     /// When its request was sent.
     pub requested_at: Timestamp,
     /// When it came.
@@ -55,8 +52,15 @@ pub struct Said {
     pub tags: Vec<Tag>,
 }
 
+/// Names and values, as a head has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'h>(Reader<'h>);
+
 /// The most fields of an answer: with names and values of a byte, more than any server takes.
 const FIELDS_MAX: usize = 4096;
+
+/// The longest name that the `http` crate takes.
+const NAME_BYTES_MAX: usize = u16::MAX as usize;
 
 /// Five thousand years; what is longer is cut. So long a time can be added to any other.
 const DURATION_MAX: Duration = Duration::from_secs(5000 * 366 * 24 * 3600);
@@ -74,7 +78,7 @@ const STRICTLY_STALE: u8 = 8;
 
 /// No less than what `write` will write.
 pub(super) fn length_max(envelope: &Envelope, stored: &Stored) -> usize {
-    let fields = stored.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 8);
+    let fields = stored.head.lines().map(|(name, value)| name.len() + value.len() + 8);
     let names = envelope.vary.names().iter().map(|name| name.as_str().len() + 4);
     let tags = stored.labels.tags.len() * size_of::<Tag>();
     FIXED_BYTES + tags + fields.chain(names).sum::<usize>()
@@ -92,16 +96,14 @@ pub fn write(envelope: &Envelope, stored: &Stored, into: &mut Vec<u8>) {
     put_list(into, envelope.vary.names().iter().map(HeaderName::as_str));
     counted(into, stored.labels.tags.iter(), |into, tag| put(into, tag.bits()));
     into.extend_from_slice(&stored.head.status.as_u16().to_le_bytes());
-    let own = |name: &HeaderName| *name == AGE || (!stored.has_cache_status && *name == CACHE_STATUS);
-    let fields = stored.head.headers.iter().filter(|(name, _)| !own(name));
-    counted(into, fields, |into, (name, value)| {
-        put_text(into, name.as_str().as_bytes());
-        put_text(into, value.as_bytes());
+    counted(into, stored.head.lines(), |into, (name, value)| {
+        put_text(into, name);
+        put_text(into, value);
     });
 }
 
-/// Reads a head that is all of these bytes. The values of its fields share them.
-pub fn read(head: &Bytes) -> Option<Said> {
+/// Reads a head that is all of these bytes.
+pub fn read(head: &[u8]) -> Option<Said<'_>> {
     let mut reader = Reader::new(head);
     let key = Key::from_bytes(reader.array()?);
     let rules = reader.u64()?;
@@ -113,11 +115,18 @@ pub fn read(head: &Bytes) -> Option<Said> {
     let vary = vary(&mut reader)?;
     let tags = tags(&mut reader)?;
     let status = status(&mut reader)?;
-    let (headers, has_cache_status) = fields(&mut reader, head)?;
+    let fields = fields(&mut reader)?;
     let envelope = Envelope { key, vary, rules, epoch, position };
-    let head = Head { status, headers };
-    let said = Said { envelope, head, has_cache_status, requested_at, answered_at, lifetime, tags };
-    reader.is_empty().then_some(said)
+    Some(Said { envelope, status, fields, requested_at, answered_at, lifetime, tags })
+}
+
+impl<'h> Fields<'h> {
+    /// Each of them; a hit says its own age.
+    pub fn iter(self) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
+        let Self(mut reader) = self;
+        let fields = std::iter::from_fn(move || Some((reader.text()?, reader.text()?)));
+        fields.filter(|(name, _)| *name != AGE.as_str().as_bytes())
+    }
 }
 
 fn put(into: &mut Vec<u8>, number: u64) {
@@ -237,31 +246,49 @@ fn status(reader: &mut Reader<'_>) -> Option<StatusCode> {
     (!status.is_informational() && status != StatusCode::PARTIAL_CONTENT).then_some(status)
 }
 
-fn fields(reader: &mut Reader<'_>, head: &Bytes) -> Option<(HeaderMap, bool)> {
+fn fields<'h>(reader: &mut Reader<'h>) -> Option<Fields<'h>> {
     let count = reader.count(8)?;
     if count > FIELDS_MAX {
         return None;
     }
-    let mut headers = HeaderMap::with_capacity(count + 2);
+    let fields = Fields(*reader);
     for _ in 0..count {
-        let name = HeaderName::from_bytes(reader.text()?).ok()?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(reader.text()?)).ok()?;
-        headers.append(name, value);
+        let (name, value) = (reader.text()?, reader.text()?);
+        if !(is_name(name) && is_value(value)) {
+            return None;
+        }
     }
-    // As `Head::for_hits` has it, without copying the map.
-    let has_cache_status = headers.contains_key(CACHE_STATUS);
-    headers.insert(AGE, HeaderValue::from_static("0"));
-    if !has_cache_status {
-        headers.insert(CACHE_STATUS, HeaderValue::from_static("larder"));
+    // Nothing comes behind them.
+    reader.is_empty().then_some(fields)
+}
+
+/// RFC 9110, 5.1: "field-name = token". They were written in lower case.
+fn is_name(text: &[u8]) -> bool {
+    const fn is_letter(byte: u8) -> bool {
+        byte.is_ascii_digit()
+            || byte.is_ascii_lowercase()
+            || matches!(
+                byte,
+                b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            )
     }
-    Some((headers, has_cache_status))
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.iter().all(|byte| is_letter(*byte))
+}
+
+/// RFC 9110, 5.5: "field-vchar = VCHAR / obs-text", and between them spaces and tabs.
+fn is_value(text: &[u8]) -> bool {
+    // Each of them is looked at: many at once are faster than one after the other.
+    text.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::HeaderMap;
     use proptest::prelude::*;
 
     use super::super::example::{answers, envelope, envelopes, stored};
+    use super::super::packed::Packed;
     use super::*;
 
     fn written(envelope: &Envelope, stored: &Stored) -> Vec<u8> {
@@ -271,10 +298,10 @@ mod tests {
     }
 
     /// An ordinary head, to which something is done.
-    fn done(change: impl FnOnce(&mut Envelope, &mut Stored)) -> Option<Said> {
+    fn done(change: impl FnOnce(&mut Envelope, &mut Stored)) -> Option<Lifetime> {
         let (mut envelope, mut stored) = (envelope(), stored(&[("etag", "\"a\"")], b""));
         change(&mut envelope, &mut stored);
-        read(&Bytes::from(written(&envelope, &stored)))
+        read(&written(&envelope, &stored)).map(|said| said.lifetime)
     }
 
     #[test]
@@ -290,7 +317,13 @@ mod tests {
         let many: HeaderMap = (0..FIELDS_MAX)
             .map(|n| (HeaderName::from_bytes(format!("x-{n}").as_bytes()).unwrap(), n.into()))
             .collect();
-        let more = || done(|_, stored| stored.head.headers.extend(many.clone()));
+        let more = || {
+            done(|_, stored| {
+                let mut head = stored.head.head();
+                head.headers.extend(many.clone());
+                stored.head = Packed::new(&head, Bytes::new()).0;
+            })
+        };
         assert!(more().is_none(), "etag, and as many as there may be");
     }
 
@@ -300,7 +333,7 @@ mod tests {
             stored.lifetime.initial_age = Duration::MAX;
             stored.lifetime.stale.if_error = Duration::MAX;
         });
-        let lifetime = said.unwrap().lifetime;
+        let lifetime = said.unwrap();
         assert_eq!((lifetime.initial_age, lifetime.stale.if_error), (DURATION_MAX, DURATION_MAX));
         assert!(lifetime.age(Timestamp::from_millis(u64::MAX)) > DURATION_MAX);
     }
@@ -317,33 +350,26 @@ mod tests {
             let at = fine.windows(from.len()).position(|window| window == from).unwrap();
             let mut changed = fine.clone();
             changed[at..at + to.len()].copy_from_slice(to);
-            assert!(read(&Bytes::from(changed)).is_none(), "{}", to.escape_ascii());
+            assert!(read(&changed).is_none(), "{}", to.escape_ascii());
         }
     }
 
     #[test]
     fn what_is_cut_short_or_goes_on_is_none() {
-        let fine = Bytes::from(written(&envelope(), &stored(&[("etag", "\"a\""), ("x-b", "c")], b"")));
+        let fine = written(&envelope(), &stored(&[("etag", "\"a\""), ("x-b", "c")], b""));
         assert!(read(&fine).is_some());
         for end in 0..fine.len() {
-            assert!(read(&fine.slice(..end)).is_none(), "cut at {end}");
+            assert!(read(&fine[..end]).is_none(), "cut at {end}");
         }
-        assert!(read(&Bytes::from([&fine[..], b"\0"].concat())).is_none());
+        assert!(read(&[&fine[..], b"\0"].concat()).is_none());
     }
 
     #[test]
-    fn places_for_what_a_hit_adds_are_there_and_are_not_written() {
-        for (fields, has_cache_status) in [
-            (&[("etag", "\"a\""), ("age", "7")][..], false),
-            (&[("etag", "\"a\""), ("cache-status", "other; hit")], true),
-        ] {
-            let stored = stored(fields, b"");
-            let head = written(&envelope(), &stored);
-            let said = read(&Bytes::copy_from_slice(&head)).unwrap();
-            assert_eq!((&said.head.headers, said.has_cache_status), (&stored.head.headers, has_cache_status));
-            let has = |text: &[u8]| head.windows(text.len()).any(|window| window == text);
-            assert_eq!((has(b"age"), has(b"cache-status")), (false, has_cache_status));
-        }
+    fn an_age_is_a_hits_to_say() {
+        let stored = stored(&[("etag", "\"a\""), ("age", "7"), ("cache-status", "other; hit")], b"");
+        let head = written(&envelope(), &stored);
+        let names: Vec<_> = read(&head).unwrap().fields.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [&b"etag"[..], b"cache-status"]);
     }
 
     proptest! {
@@ -355,7 +381,7 @@ mod tests {
 
         #[test]
         fn noise_is_read_or_not_but_never_a_panic(noise in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = read(&Bytes::from(noise));
+            let _ = read(&noise);
         }
 
         #[test]
@@ -370,7 +396,7 @@ mod tests {
                 let at = at.index(head.len());
                 head[at] = byte;
             }
-            if let Some(said) = read(&Bytes::from(head)) {
+            if let Some(said) = read(&head) {
                 // What is computed with on each hit.
                 let _ = said.lifetime.age(Timestamp::from_millis(u64::MAX));
                 let _ = said.lifetime.ttl(said.answered_at);

@@ -1,9 +1,9 @@
 //! The way of a request: what can be said at once, and where it goes if nothing can.
 //!
 //! ```text
-//! hop, target ─▶ plan ─▶ find ─▶ verdict ─┬─ Serve, ServeStale ──────▶ respond::kept
+//! hop, target ─▶ plan ─▶ find ─▶ verdict ─┬─ Serve, ServeStale ──────▶ hit: a message, or respond::kept
 //!     │          │ │              ▲        ├─ nothing that will do ───▶ look_beyond, and the verdict once more
-//!     │          │ │                      ├─ ServeAndRefresh ────────▶ respond::kept, and refresh behind it
+//!     │          │ │                      ├─ ServeAndRefresh ────────▶ the same, and refresh behind it
 //!     │          │ │                      ├─ OnlyIfCached ───────────▶ failure (504)
 //!     │          │ │                      └─ Ask ─▶ fetch ─┬─ kept ──▶ respond::arriving
 //!     ▼          │ │                              head     ├─ a 304 ─▶ validate ─▶ respond::kept
@@ -13,8 +13,8 @@
 //!                └▶ buffered: the body, then plan once more
 //! ```
 //!
-//! `first` answers hits without waiting for anything. What has to wait is boxed apart from it, so that a hit's future stays
-//! small. If the client goes away this future is dropped where it stands: a pass ends with it, a fetch for many does not.
+//! `first` answers hits without waiting for anything, and without a future. What has to wait is boxed apart from it. If the client
+//! goes away its future is dropped where it stands: a pass ends with it, a fetch for many does not.
 
 use std::sync::Arc;
 
@@ -29,7 +29,9 @@ use super::body::Body;
 use super::buffered::Buffered;
 use super::client::Client;
 use super::failure::Failure;
+use super::hit::Hit;
 use super::lookup::{Found, Tier};
+use super::message::{Answer, Answering, Form};
 use super::plan::{Cacheable, Content, PassReason, Plan, Wanted, plan};
 use super::respond::{self, Account, Trouble};
 use super::route::{BodyPart, WhenCutOff};
@@ -45,9 +47,11 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// What can be said at once.
 enum First {
     /// All of it.
-    Hit(Outcome, Response<Body>),
-    /// All of it, and what is to be fetched behind it.
-    Refresh(Response<Body>, Cacheable),
+    Said(Outcome, Response<Body>),
+    /// All of it is kept.
+    Kept(Outcome, Hit),
+    /// The same, and it is to be fetched behind it.
+    Refresh(Hit, Cacheable),
     /// Nothing before the shared tier was looked into.
     Beyond(Cacheable),
     /// The upstream must be asked for a head alone.
@@ -74,8 +78,8 @@ struct Said {
 }
 
 impl<C: Connector> Proxy<C> {
-    /// Answers a request.
-    pub async fn answer<B>(self: &Arc<Self>, request: Request<B>, peer: Peer) -> Response<Body>
+    /// Answers a request. What is kept may be a message, if the connection takes that `form`.
+    pub fn answer<B>(self: &Arc<Self>, request: Request<B>, peer: Peer, form: Form) -> Answering
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
@@ -83,55 +87,61 @@ impl<C: Connector> Proxy<C> {
         let (parts, body) = request.into_parts();
         // Not what the head says: HTTP/2 may send a body without announcing it.
         let has_body = !body.is_end_stream();
-        let is_head = parts.method == Method::HEAD;
         let mut client = Client::new(parts, peer);
         let content = if has_body { Content::Unread } else { Content::None };
-        let Said { first, route, key, .. } = self.first(&mut client, content, self.clock.now());
+        let Said { first, route, key, .. } = self.first(&mut client, content, self.clock.now_at(began));
         client.route = route;
-        let account = Account { key: key.filter(|_| self.debug), ..Account::default() };
-        let (outcome, mut response) = match first {
-            First::Hit(outcome, response) => (outcome, response),
-            First::Refresh(response, cacheable) => {
+        let answer = match first {
+            First::Kept(outcome, hit) => self.kept(client, &hit, form, (outcome, began)),
+            First::Refresh(hit, cacheable) => {
                 self.refresh(&client, &cacheable);
-                (Outcome::Stale, response)
+                self.kept(client, &hit, form, (Outcome::Stale, began))
             }
             first => {
                 let sent =
                     if has_body { Sent::streaming(body, self.client_silence_max) } else { Sent::Empty };
-                match first {
-                    First::Beyond(cacheable) => Box::pin(self.beyond(cacheable, client, sent, account)).await,
-                    first => Box::pin(self.follow(first, client, sent, account)).await,
-                }
+                let account = Account { key: key.filter(|_| self.debug), ..Account::default() };
+                let this = Arc::clone(self);
+                return Answering::Later(match first {
+                    First::Beyond(cacheable) => Box::pin(async move {
+                        let asked = (cacheable, client, sent, account);
+                        this.answer_from_beyond(asked, form, began).await
+                    }),
+                    first => Box::pin(async move {
+                        let is_head = client.parts.method == Method::HEAD;
+                        let (outcome, response) = this.follow(first, client, sent, account).await;
+                        this.said(response, route, is_head, (outcome, began))
+                    }),
+                });
             }
         };
-        if is_head {
-            respond::leave_out_body(&mut response);
-        }
-        let took = began.elapsed();
-        self.snapshot.metrics(route).answered(outcome, took);
-        if self.debug {
-            respond::add_timing(response.headers_mut(), took);
-        }
-        response
+        Answering::Now(Some(answer))
     }
 
     /// What can be said once the shared tier was looked into. A future of its own: what may have to wait for an upstream is ten times
     /// as large, and a hit from the tier has no use for it.
-    async fn beyond(
+    async fn answer_from_beyond(
         self: &Arc<Self>,
-        cacheable: Cacheable,
-        mut client: Client,
-        sent: Sent,
-        account: Account,
-    ) -> (Outcome, Response<Body>) {
-        let found = self.look_beyond(&mut client, &cacheable).await;
+        (cacheable, mut client, sent, account): (Cacheable, Client, Sent, Account),
+        form: Form,
+        began: Instant,
+    ) -> Answer {
+        match self.first_from_beyond(cacheable, &mut client).await {
+            First::Kept(outcome, hit) => self.kept(client, &hit, form, (outcome, began)),
+            first => {
+                let (route, is_head) = (client.route, client.parts.method == Method::HEAD);
+                let (outcome, response) = Box::pin(self.follow(first, client, sent, account)).await;
+                self.said(response, route, is_head, (outcome, began))
+            }
+        }
+    }
+
+    async fn first_from_beyond(self: &Arc<Self>, cacheable: Cacheable, client: &mut Client) -> First {
+        let found = self.look_beyond(client, &cacheable).await;
         // The clock has gone on while it was looked for.
         let now = self.clock.now();
-        let verdict = found.verdict(&client.parts.headers, now);
-        match self.judge(&client.parts, cacheable, now, (&found, verdict)) {
-            First::Hit(outcome, response) => (outcome, response),
-            first => Box::pin(self.follow(first, client, sent, account)).await,
-        }
+        let verdict = found.verdict_for(client.kinds, &client.parts.headers, now);
+        self.judge(&client.parts, cacheable, now, (&found, verdict))
     }
 
     /// All that has to wait.
@@ -143,13 +153,17 @@ impl<C: Connector> Proxy<C> {
         account: Account,
     ) -> (Outcome, Response<Body>) {
         match first {
-            First::Hit(outcome, response) => (outcome, response),
-            First::Refresh(response, cacheable) => {
+            First::Said(outcome, response) => (outcome, response),
+            First::Kept(outcome, hit) => (outcome, hit.response(&client.parts)),
+            First::Refresh(hit, cacheable) => {
                 self.refresh(&client, &cacheable);
-                (Outcome::Stale, response)
+                (Outcome::Stale, hit.response(&client.parts))
             }
             First::Fail(failure) => respond::failed(failure, &account),
-            First::Beyond(cacheable) => Box::pin(self.beyond(cacheable, client, sent, account)).await,
+            First::Beyond(cacheable) => {
+                let first = self.first_from_beyond(cacheable, &mut client).await;
+                Box::pin(self.follow(first, client, sent, account)).await
+            }
             First::Fetch(cacheable, forward) => {
                 let account = Account { forward: Some(forward), ..account };
                 self.fetch(client, cacheable, account).await
@@ -229,15 +243,18 @@ impl<C: Connector> Proxy<C> {
         let (first, key) = match routed.plan {
             Plan::Pass(reason) => (First::Pass(reason.forward(), reason.reason()), None),
             Plan::Read(max_bytes) => (First::Read(max_bytes), None),
-            Plan::Cache(cacheable) => (self.look((parts, routed.route), cacheable, now), Some(cacheable.key)),
+            Plan::Cache(cacheable) => {
+                (self.look((client, routed.route), cacheable, now), Some(cacheable.key))
+            }
         };
         Said { first, route: routed.route, key, is_read }
     }
 
     /// What can be said of a request with a key.
-    fn look(&self, (parts, route): (&Parts, usize), cacheable: Cacheable, now: Timestamp) -> First {
+    fn look(&self, (client, route): (&Client, usize), cacheable: Cacheable, now: Timestamp) -> First {
+        let Client { parts, kinds, .. } = client;
         // RFC 9111, 4.3.2: such conditions "only apply to an origin server".
-        if is_writers(parts) || conditional::for_origin(&parts.headers) {
+        if kinds.has_condition() && (is_writers(parts) || conditional::for_origin(&parts.headers)) {
             // RFC 9111, 5.2.1.7: a client that says so gets nothing from the upstream, whatever else it says.
             if RequestDirectives::read(&parts.headers).only_if_cached {
                 return First::Fail(Failure::OnlyIfCached);
@@ -258,7 +275,7 @@ impl<C: Connector> Proxy<C> {
             }
             found.tier = Tier::CutOff;
         }
-        let verdict = found.verdict(&parts.headers, now);
+        let verdict = found.verdict_for(*kinds, &parts.headers, now);
         if !verdict.serves() && self.is_worth_a_look((parts, route), &cacheable, (&found, verdict), now) {
             return First::Beyond(cacheable);
         }
@@ -279,8 +296,13 @@ impl<C: Connector> Proxy<C> {
             && stored.is_asked_in_vain(now)
             && let Some(response) = self.stale_instead(Some(stored), Trouble::Before, parts, &account)
         {
-            return First::Hit(Outcome::Stale, response);
+            return First::Said(Outcome::Stale, response);
         }
+        let hit = |stored: &Arc<Stored>, detail| Hit {
+            stored: Arc::clone(stored),
+            now,
+            account: Account { detail: Some(detail), ..account },
+        };
         match (verdict, &found.stored) {
             // RFC 9110, 14.2: Range means nothing in a HEAD, which so is for the head of the whole.
             (verdict, Some(stored)) if is_head && verdict.serves() && stored.part.is_some() => {
@@ -290,26 +312,17 @@ impl<C: Connector> Proxy<C> {
                     First::Head(cacheable, Forward::Partial)
                 }
             }
-            (Verdict::Serve, Some(stored)) => {
-                let account = Account { detail: Some(found.tier.word()), ..account };
-                First::Hit(Outcome::Hit, respond::kept(stored, parts, now, &account))
-            }
+            (Verdict::Serve, Some(stored)) => First::Kept(Outcome::Hit, hit(stored, found.tier.word())),
             (Verdict::ServeStale, Some(stored)) => {
                 // A client that wants nobody asked is given what may be used while it is fetched anew, and nothing is fetched.
                 let is_its_wish = RequestDirectives::read(&parts.headers).max_stale.is_some();
                 let detail = if is_its_wish { "max-stale" } else { "stale-while-revalidate" };
-                let account = Account { detail: Some(detail), ..account };
-                First::Hit(Outcome::Stale, respond::kept(stored, parts, now, &account))
+                First::Kept(Outcome::Stale, hit(stored, detail))
             }
             (Verdict::ServeAndRefresh, Some(stored)) => {
-                let account = Account { detail: Some("stale-while-revalidate"), ..account };
-                let response = respond::kept(stored, parts, now, &account);
+                let hit = hit(stored, "stale-while-revalidate");
                 // A head alone would refresh nothing.
-                if is_head {
-                    First::Hit(Outcome::Stale, response)
-                } else {
-                    First::Refresh(response, cacheable)
-                }
+                if is_head { First::Kept(Outcome::Stale, hit) } else { First::Refresh(hit, cacheable) }
             }
             (Verdict::OnlyIfCached, _) => First::Fail(Failure::OnlyIfCached),
             (Verdict::Ask(forward), _) if is_head => First::Head(cacheable, forward),
@@ -341,5 +354,5 @@ fn wants_range(parts: &Parts) -> bool {
 }
 
 fn can_be_asked_about(stored: Option<&Arc<Stored>>) -> bool {
-    stored.is_some_and(|stored| stored.part.is_none() && validation::has_validator(&stored.head.headers))
+    stored.is_some_and(|stored| stored.part.is_none() && validation::has_validator(&stored.head.headers()))
 }

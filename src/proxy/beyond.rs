@@ -299,7 +299,7 @@ impl<C: Connector> Proxy<C> {
         }
         if !at_key.is_some_and(|kept| Arc::ptr_eq(&kept, stored)) {
             if !vary.is_empty() {
-                self.list((asking.base, *key, vary), &asking.headers, &stored.head.headers);
+                self.list((asking.base, *key, vary), &asking.headers, &stored.head.headers());
             }
             self.memory.put(*key, Arc::clone(stored));
         }

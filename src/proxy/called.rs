@@ -153,7 +153,7 @@ impl<C> Proxy<C> {
         let caller = identity.id(wanted).map(|id| format!("identity:{id}"));
         let by_route = route.tags.iter().flat_map(|tag| tag.render(values, self.bounds).unwrap_or_default());
         let Bounds { count_max, bytes_max } = self.bounds;
-        let said = surrogate::names(&stored.head.headers, count_max, bytes_max).unwrap_or_default();
+        let said = surrogate::names(&stored.head.headers(), count_max, bytes_max).unwrap_or_default();
         let all = own.into_iter().chain(caller).chain(by_route).chain(said);
         let mut tags: Vec<String> = Vec::new();
         for tag in all.filter(|tag| stored.labels.tags.contains(&Tag::named(tag))) {

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::Method;
 use http::request::Parts;
+use http::{Method, Version};
 use ipnet::IpNet;
 
 use super::hop::Hop;
+use super::kinds::Kinds;
 use super::lookup::Looked;
 use super::own_address::{host_in_key, is_at};
 use super::target::{self, BadRequest, Peer, Target};
@@ -19,6 +20,8 @@ pub struct Client {
     pub parts: Parts,
     /// What belonged to it.
     pub hop: Hop,
+    /// What kinds of fields are left in the head.
+    pub kinds: Kinds,
     /// The other end of the connection.
     pub peer: Peer,
     /// Its body, if that was read for the key; who fetches sends it along. Else empty.
@@ -37,6 +40,7 @@ impl Client {
         Self {
             parts,
             hop: Hop::default(),
+            kinds: Kinds::default(),
             peer,
             body: Bytes::new(),
             route: usize::MAX,
@@ -47,7 +51,13 @@ impl Client {
 
     /// Takes what belongs to the connection out of the head.
     pub fn take_hop(&mut self) -> Result<(), BadRequest> {
-        self.hop = Hop::take(&mut self.parts)?;
+        self.kinds = Kinds::read(&self.parts.headers);
+        if self.kinds.concerns_connection()
+            || (self.kinds.has_cookie() && self.parts.version == Version::HTTP_2)
+        {
+            self.hop = Hop::take(&mut self.parts)?;
+            self.kinds = Kinds::read(&self.parts.headers);
+        }
         Ok(())
     }
 
@@ -72,6 +82,7 @@ impl Client {
             path: self.parts.uri.path(),
             query: self.parts.uri.query(),
             headers: &self.parts.headers,
+            kinds: self.kinds,
             body: Content::None,
             upgrade: false,
         }

@@ -116,6 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proxy::kinds::Kinds;
 
     type Fields<'a> = &'a [(&'a str, &'a str)];
     type Parts = Vec<(Part, Vec<u8>)>;
@@ -141,6 +142,7 @@ mod tests {
             path: "/",
             query,
             headers: &headers,
+            kinds: Kinds::read(&headers),
             body,
             upgrade: false,
         };

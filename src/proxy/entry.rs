@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::Proxy;
 use super::beyond::Asking;
 use super::inspect::{Inspection, inspect};
+use super::kinds::Kinds;
 use super::own_address::{host_in_key, is_at, reached_at};
 use super::plan::{Cacheable, Content, Plan, Wanted, plan};
 use super::veil::Veil;
@@ -101,6 +102,7 @@ impl<C: Connector> Proxy<C> {
                 path: uri.path(),
                 query: uri.query(),
                 headers,
+                kinds: Kinds::read(headers),
                 body: if body.is_empty() { Content::None } else { Content::Read(body) },
                 upgrade: false,
             };
@@ -195,11 +197,11 @@ impl Held {
             split_by: None,
             stale_while_revalidate: lifetime.stale.while_revalidate.as_secs(),
             stale_if_error: lifetime.stale.if_error.as_secs(),
-            has_validator: has_validator(&stored.head.headers),
+            has_validator: has_validator(&stored.head.headers()),
             part: stored
                 .part
-                .and_then(|_| stored.head.headers.get(CONTENT_RANGE)?.to_str().ok().map(str::to_owned)),
-            groups: groups(&stored.head.headers).iter().map(ToString::to_string).collect(),
+                .and_then(|_| stored.head.headers().get(CONTENT_RANGE)?.to_str().ok().map(str::to_owned)),
+            groups: groups(&stored.head.headers()).iter().map(ToString::to_string).collect(),
             tags: Vec::new(),
             is_soft: false,
         }

@@ -14,7 +14,7 @@ use super::body::Body;
 use crate::telemetry::Outcome;
 
 /// What waits for the upstream. Boxed where it begins: a hit should not carry the room for it about.
-pub(super) type Answering<'p> = Pin<Box<dyn Future<Output = (Outcome, Response<Body>)> + Send + 'p>>;
+pub(super) type Waiting<'p> = Pin<Box<dyn Future<Output = (Outcome, Response<Body>)> + Send + 'p>>;
 
 /// Dropping it before its end gives it a task of its own.
 pub(super) struct Errand(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);

@@ -19,7 +19,7 @@ use super::Proxy;
 use super::body::Body;
 use super::client::Client;
 use super::coalesce::{ABANDONED, Arrived, Confirmed, Joined, Landing, Portion, Since};
-use super::errand::{Answering, Errand};
+use super::errand::{Errand, Waiting};
 use super::failure::Failure;
 use super::fill::Fetched;
 use super::forward::Purpose;
@@ -58,7 +58,7 @@ impl<C: Connector> Proxy<C> {
         mut client: Client,
         cacheable: Cacheable,
         mut account: Account,
-    ) -> Answering<'_> {
+    ) -> Waiting<'_> {
         Box::pin(async move {
             let headers = Arc::new(client.parts.headers.clone());
             for _ in 0..LOOKS_MAX {

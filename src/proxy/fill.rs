@@ -134,8 +134,10 @@ impl<C: Connector> Proxy<C> {
         let fetched = match status {
             StatusCode::NOT_MODIFIED if asks_about_kept => self.confirmed(exchange, &terms, lease),
             // RFC 9110, 13.1.2 has no 412 for a GET; whatever it means, it is about our condition, and the client had none.
-            StatusCode::PRECONDITION_FAILED if asks_about_kept => None,
-            StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED if asks_for_rest => None,
+            StatusCode::PRECONDITION_FAILED if asks_about_kept => not_wanted(exchange),
+            StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED if asks_for_rest => {
+                not_wanted(exchange)
+            }
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if asks_for_rest => {
                 self.completed(exchange, &terms)
             }
@@ -230,7 +232,7 @@ impl<C: Connector> Proxy<C> {
             let is_the_same = matches!(
                 why,
                 NotStored::TooLarge | NotStored::NoRoom | NotStored::Endless | NotStored::CloseDelimited
-            ) && !validator::differ(&kept.head.headers, response.headers());
+            ) && !validator::differ(&kept.head.headers(), response.headers());
             if !is_the_same {
                 self.forget(terms.cacheable.key, &terms.headers, kept);
             }
@@ -296,6 +298,12 @@ impl<C: Connector> Proxy<C> {
         }
         Ok(room)
     }
+}
+
+/// Gives its place at the upstream back, before who asks again waits for one.
+fn not_wanted(exchange: Exchange) -> Option<Fetched> {
+    drop(exchange);
+    None
 }
 
 /// How long the news that the upstream failed is fresh: those who may have what is kept are spared the wait.

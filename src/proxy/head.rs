@@ -71,7 +71,7 @@ impl<C: Connector> Proxy<C> {
             Fate::Soft => return,
             Fate::Dead => return self.forget(terms.cacheable.key, &terms.headers, kept),
         }
-        match validation::head_says(&headers, &kept.fields(), length) {
+        match validation::head_says(&headers, &kept.head.headers(), length) {
             // What is kept answers GET: it is judged as an answer to that.
             HeadSays::Same if is_ok && kept.part.is_none() => {
                 let terms = Terms { method: Method::GET, ..terms };

@@ -304,6 +304,9 @@ fn without_quotes(text: &[u8]) -> Vec<u8> {
 /// Every value that stands at this source, in order.
 fn each(source: &CredentialSource, wanted: &Wanted<'_>, mut take: impl FnMut(&[u8])) {
     match source {
+        // The two that most configurations have are not searched for where they are not.
+        CredentialSource::Header(name) if *name == AUTHORIZATION && !wanted.kinds.has_authorization() => {}
+        CredentialSource::Cookie(_) if !wanted.kinds.has_cookie() => {}
         CredentialSource::Header(name) => {
             for value in wanted.headers.get_all(name) {
                 take(value.as_bytes());
@@ -389,6 +392,7 @@ mod tests {
     use http::{HeaderValue, Method};
 
     use super::*;
+    use crate::proxy::kinds::Kinds;
     use crate::proxy::wanted::Content;
 
     fn identity(sources: &[&str]) -> Identity {
@@ -419,6 +423,7 @@ mod tests {
             path: "/",
             query,
             headers: &map,
+            kinds: Kinds::read(&map),
             body: Content::None,
             upgrade: false,
         };

@@ -264,6 +264,7 @@ mod tests {
 
     use super::*;
     use crate::proxy::identity::Settings;
+    use crate::proxy::kinds::Kinds;
     use crate::proxy::plan::Content;
     use crate::proxy::route::{BodyPart, Coalesce, KeyParts, Mode, Tiers, UNROUTED, WhenCutOff};
     use crate::secret::Secret;
@@ -334,6 +335,7 @@ mod tests {
             path,
             query,
             headers: &map,
+            kinds: Kinds::read(&map),
             body,
             upgrade: false,
         };
@@ -568,6 +570,7 @@ digest     none: A credential is in the key and no identity.key_secret is config
             path: "/a",
             query: None,
             headers: &map,
+            kinds: Kinds::read(&map),
             body: Content::None,
             upgrade: false,
         };

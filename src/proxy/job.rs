@@ -120,7 +120,7 @@ impl<C: Connector> Proxy<C> {
         let mut asks_about_kept = false;
         match (about, &kept) {
             (Some(About::Itself), Some(kept)) => {
-                asks_about_kept = validation::ask_about(&kept.head.headers, request.headers_mut());
+                asks_about_kept = validation::ask_about(&kept.head.headers(), request.headers_mut());
             }
             (Some(About::Rest { range, tag }), _) => {
                 request.headers_mut().insert(RANGE, range);
@@ -161,7 +161,7 @@ enum About {
 impl About {
     fn of(kept: &Stored, max_object_bytes: u64) -> Option<Self> {
         let Some(part) = kept.part else {
-            return validation::has_validator(&kept.head.headers).then_some(Self::Itself);
+            return validation::has_validator(&kept.head.headers()).then_some(Self::Itself);
         };
         let has_all_it_says = part.length() == kept.body.len() as u64;
         // What can't be held whole is not completed.
@@ -172,7 +172,7 @@ impl About {
         };
         // RFC 9110, 13.1.5: "A client MUST NOT generate an If-Range header field containing an entity tag that is marked as
         // weak"; and without a strong validator the two could not be put together.
-        let tag = validator::strong_tag_value(&kept.head.headers).filter(|_| has_all_it_says)?.clone();
+        let tag = validator::strong_tag_value(&kept.head.headers()).filter(|_| has_all_it_says)?.clone();
         Some(Self::Rest { range: HeaderValue::from_str(&range).ok()?, tag })
     }
 }

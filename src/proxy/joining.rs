@@ -39,7 +39,7 @@ impl<C: Connector> Proxy<C> {
     ) -> Look {
         let headers = &client.parts.headers;
         let stored = &confirmed.stored;
-        let vary = VaryOn::read(&stored.head.headers).unwrap_or_default();
+        let vary = VaryOn::read(&stored.head.headers()).unwrap_or_default();
         let suits = flight.answers(&vary, headers)
             && verdict(Some(&stored.lifetime), headers, self.clock.now()) == Verdict::Serve;
         if !began && !suits {
@@ -54,7 +54,7 @@ impl<C: Connector> Proxy<C> {
     pub(super) fn joined_found(&self, flight: &Flight, found: &Found, client: &Client) -> Look {
         let (headers, now) = (&client.parts.headers, self.clock.now());
         let suits = |stored: &&Arc<Stored>| {
-            let vary = VaryOn::read(&stored.head.headers).unwrap_or_default();
+            let vary = VaryOn::read(&stored.head.headers()).unwrap_or_default();
             let is_for_this = flight.answers(&vary, headers) && self.record.is_live(stored);
             is_for_this && found.verdict(headers, now) == Verdict::Serve
         };

@@ -13,7 +13,7 @@ use super::job::{Facts, Terms};
 use super::plan::variant_key;
 use super::prepare::{add_date, compact, prepare, without};
 use super::tee::Tee;
-use crate::object::{Head, Key, Labels, Stored};
+use crate::object::{Head, Key, Labels, Packed, Stored};
 use crate::semantics::range::ContentRange;
 use crate::semantics::storable::Keep;
 use crate::semantics::vary::VaryOn;
@@ -167,10 +167,9 @@ impl<C: Connector> Proxy<C> {
         (lifetime, labels): (Lifetime, Labels),
         facts: &Facts,
     ) -> Stored {
-        let (head, has_cache_status) = head.for_hits();
+        let (head, body) = Packed::new(head, body);
         Stored {
             head,
-            has_cache_status,
             body,
             body_id: self.dice.draw(),
             requested_at: facts.times.requested_at,
@@ -189,5 +188,5 @@ impl<C: Connector> Proxy<C> {
 /// Whether all bytes of one are in the other, which is whole.
 pub(super) fn is_part_of(one: &Stored, other: &Stored) -> bool {
     let is_part = one.part.is_some() && other.part.is_none();
-    is_part && validator::are_same_bytes(&one.head.headers, &other.head.headers)
+    is_part && validator::are_same_bytes(&one.head.headers(), &other.head.headers())
 }

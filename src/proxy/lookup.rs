@@ -6,12 +6,14 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::Proxy;
+use super::kinds::Kinds;
 use super::plan::variant_key;
 use super::slice;
 use crate::clock::Timestamp;
 use crate::invalidation::{Fate, Record};
 use crate::object::{Key, Stored};
-use crate::semantics::{Forward, RequestDirectives, Verdict, verdict::verdict};
+use crate::semantics::verdict::{undirected, verdict};
+use crate::semantics::{Forward, RequestDirectives, Verdict};
 use crate::store::{Slot, Variants};
 
 /// What a look into the tiers gave.
@@ -158,8 +160,17 @@ impl Found {
 
     /// What may be done with it for this request.
     pub(super) fn verdict(&self, request: &HeaderMap, now: Timestamp) -> Verdict {
+        self.verdict_for(Kinds::read(request), request, now)
+    }
+
+    /// The same, where it is known what kinds of fields the request has.
+    pub(super) fn verdict_for(&self, kinds: Kinds, request: &HeaderMap, now: Timestamp) -> Verdict {
         let lifetime = self.stored.as_ref().map(|stored| &stored.lifetime);
-        match verdict(lifetime, request, now) {
+        let verdict = match lifetime {
+            Some(lifetime) if !kinds.directs_caches() => undirected(lifetime, now),
+            lifetime => verdict(lifetime, request, now),
+        };
+        match verdict {
             Verdict::Ask(Forward::UriMiss) if self.other_variants => Verdict::Ask(Forward::VaryMiss),
             verdict if verdict.serves() && self.lacks_what_is_asked_for(request) => {
                 let only_if_cached = RequestDirectives::read(request).only_if_cached;

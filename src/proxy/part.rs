@@ -82,7 +82,7 @@ impl<C: Connector> Proxy<C> {
         }
         let new = ContentRange::read(response.headers())?;
         // RFC 9111, 3.4: "if they all share the same strong validator".
-        if !validator::are_same_bytes(&kept.head.headers, response.headers()) {
+        if !validator::are_same_bytes(&kept.head.headers(), response.headers()) {
             return None;
         }
         let whole = old.union(&new).filter(ContentRange::is_whole)?;
@@ -96,7 +96,7 @@ impl<C: Connector> Proxy<C> {
         let (parts, body) = response.into_parts();
         let mut by = parts.headers;
         prepare(&mut by, parts.version);
-        let mut headers = whole_headers(&validation::updated(&kept.fields(), &by), total);
+        let mut headers = whole_headers(&validation::updated(&kept.head.headers(), &by), total);
         if !by.contains_key(DATE) {
             headers.remove(DATE);
         }
@@ -127,13 +127,13 @@ impl<C: Connector> Proxy<C> {
             return;
         };
         // A few bytes must not take the place of the whole, unless they say that it is another by now.
-        let is_other = validator::differ(&old.head.headers, &new.head.headers);
+        let is_other = validator::differ(&old.head.headers(), &new.head.headers());
         let is_of_use =
             old.lifetime.is_fresh(now) || old.lifetime.staleness(now) < old.lifetime.stale.longest();
         if old.part.is_none() && is_of_use && !is_other {
             return;
         }
-        let same = validator::are_same_bytes(&old.head.headers, &new.head.headers);
+        let same = validator::are_same_bytes(&old.head.headers(), &new.head.headers());
         let joined = Some(&old).filter(|_| same).and_then(|old| self.joined_parts(old, &new, facts));
         let stored = Arc::new(joined.unwrap_or(new));
         if self.put(key, Arc::clone(&stored)) && stored.part.is_none() {
@@ -153,7 +153,7 @@ impl<C: Connector> Proxy<C> {
         let labels = new.labels.and(old.labels.tags.iter().copied());
         // RFC 9111, 3.4: "When combining the new response with one or more stored responses, a cache MUST update the stored
         // response header fields using the header fields provided in the new response, as per Section 3.2."
-        let updated = validation::updated(&old.fields(), &new.fields());
+        let updated = validation::updated(&old.head.headers(), &new.head.headers());
         let length = body.len() as u64;
         if range.is_whole() {
             let head = Head { status: StatusCode::OK, headers: whole_headers(&updated, length) };

@@ -13,7 +13,7 @@ use super::Proxy;
 use super::body::Body;
 use super::change::Unanswered;
 use super::client::Client;
-use super::errand::Answering;
+use super::errand::Waiting;
 use super::failure::Failure;
 use super::forward::Purpose;
 use super::prepare::passing;
@@ -29,7 +29,7 @@ use crate::upstream::{Connector, Received, Sent};
 
 impl<C: Connector> Proxy<C> {
     /// Asks the upstream for this client alone, and keeps nothing.
-    pub(super) fn pass(self: &Arc<Self>, client: Client, sent: Sent, account: Account) -> Answering<'_> {
+    pub(super) fn pass(self: &Arc<Self>, client: Client, sent: Sent, account: Account) -> Waiting<'_> {
         Box::pin(async move {
             let outcome = match account.forward {
                 Some(Forward::Bypass | Forward::Method) => Outcome::Bypass,

@@ -195,7 +195,8 @@ fn cacheable(wanted: &Wanted<'_>, route: &Route, identity: &Identity, gathered: 
         undeclared_credential: audience == Audience::Everyone
             && !identity.is_declared()
             && !declared_shared
-            && (gathered.undeclared || has_undeclared_cookie(wanted.headers, route)),
+            && (gathered.undeclared
+                || (wanted.kinds.has_cookie() && has_undeclared_cookie(wanted.headers, route))),
         by_body: *wanted.method == Method::POST || *wanted.method == Method::QUERY,
     }
 }
@@ -208,6 +209,9 @@ fn has_undeclared_cookie(headers: &HeaderMap, route: &Route) -> bool {
 /// Looks for headers that make a server answer for something else than what is in the key.
 fn check_names(wanted: &Wanted<'_>, route: &Route, identity: &Identity) -> Result<Names, PassReason> {
     let mut names = Names::default();
+    if !wanted.kinds.has_unknown() {
+        return Ok(names);
+    }
     for name in wanted.headers.keys() {
         let text = name.as_str();
         if text.starts_with("x-") && ROUTING_HEADERS.contains(&text) {
@@ -338,6 +342,7 @@ mod tests {
 
     use super::*;
     use crate::proxy::identity::Settings;
+    use crate::proxy::kinds::Kinds;
     use crate::proxy::path::Ambiguity;
     use crate::proxy::query::QueryAmbiguity;
     use crate::proxy::route::{Coalesce, KeyParts, Tiers, UNROUTED, WhenCutOff};
@@ -408,6 +413,7 @@ mod tests {
             path,
             query,
             headers,
+            kinds: Kinds::read(headers),
             body: Content::None,
             upgrade: false,
         }
@@ -1055,6 +1061,7 @@ mod tests {
                 path: "/x",
                 query: None,
                 headers: &headers,
+                kinds: Kinds::read(&headers),
                 body: Content::None,
                 upgrade: false,
             };

@@ -1,6 +1,6 @@
 //! The body of an answer that is kept, on its way from the upstream to all who read it and, at its end, into memory.
 //!
-//! It runs in a task of its own. Nothing is kept before the last byte has come and the framing has said that it was the last:
+//! It runs beside who reads, in the errand of the one who asked or in a task of its own. Nothing is kept before the last byte has come and the framing has said that it was the last:
 //! half a body is never an entry.
 
 use std::sync::Arc;

@@ -66,7 +66,8 @@ pub fn kept(stored: &Stored, request: &Parts, now: Timestamp, account: &Account)
     };
     let body = || Body::from(stored.body.clone());
     let length = Some(stored.body.len() as u64);
-    let mut response = conditionally(&stored.head, request, length, body);
+    let mut response =
+        not_modified(stored, request).unwrap_or_else(|| full(stored.head.head(), request, length, body));
     // RFC 9110, 13.2.2: what the conditions leave of a GET is cut to the ranges it asks for.
     if response.status() != StatusCode::NOT_MODIFIED {
         slice::cut(&mut response, stored, request);
@@ -74,17 +75,11 @@ pub fn kept(stored: &Stored, request: &Parts, now: Timestamp, account: &Account)
     let headers = response.headers_mut();
     // RFC 9111, 4: "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age
     // header field".
-    if account.without_age {
-        headers.remove(AGE);
-    } else {
+    if !account.without_age {
         headers.insert(AGE, fields::age_value(stored.lifetime.age(now)));
     }
     // RFC 9211, 2: "Intermediaries […] append their own".
-    if stored.has_cache_status {
-        headers.append(CACHE_STATUS, status.value());
-    } else {
-        headers.insert(CACHE_STATUS, status.value());
-    }
+    headers.append(CACHE_STATUS, status.value());
     response
 }
 
@@ -125,7 +120,7 @@ pub fn arriving(
         key: account.key.map(|key| key.to_string()),
         ..CacheStatus::default()
     };
-    let mut response = conditionally(head, request, None, || body);
+    let mut response = conditionally(head, request, body);
     let headers = response.headers_mut();
     // RFC 9111, 5.1: "The presence of an Age header field implies that the response was not generated or validated by the
     // origin server for this request": true only if another cache kept it before us.
@@ -198,33 +193,39 @@ impl Account {
     }
 }
 
+/// A 304, if the client's conditions leave no more of what is kept to be sent.
+fn not_modified(stored: &Stored, request: &Parts) -> Option<Response<Body>> {
+    if !conditional::is_conditional(&request.headers) {
+        return None;
+    }
+    let headers = stored.head.headers_among(&conditional::NOT_MODIFIED);
+    let held = conditional::evaluate(&request.method, &request.headers, stored.head.status, &headers);
+    (held == Conditional::NotModified).then(|| without_content(headers))
+}
+
 /// All of an answer, or as much of it as the client's conditions leave to be sent.
-fn conditionally(
-    head: &Head,
-    request: &Parts,
-    length: Option<u64>,
-    body: impl FnOnce() -> Body,
-) -> Response<Body> {
-    let (status, headers) =
-        match conditional::evaluate(&request.method, &request.headers, head.status, &head.headers) {
-            Conditional::Full => return full(head, request, length, body),
-            // RFC 9110, 15.4.5: "A 304 response […] cannot contain content".
-            Conditional::NotModified => {
-                (StatusCode::NOT_MODIFIED, conditional::not_modified_headers(&head.headers))
-            }
-        };
+fn conditionally(head: &Head, request: &Parts, body: Body) -> Response<Body> {
+    match conditional::evaluate(&request.method, &request.headers, head.status, &head.headers) {
+        Conditional::Full => full(head.clone(), request, None, || body),
+        Conditional::NotModified => without_content(conditional::not_modified_headers(&head.headers)),
+    }
+}
+
+/// RFC 9110, 15.4.5: "A 304 response […] cannot contain content".
+fn without_content(headers: HeaderMap) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
-    *response.status_mut() = status;
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
     *response.headers_mut() = headers;
     response
 }
 
-fn full(head: &Head, request: &Parts, length: Option<u64>, body: impl FnOnce() -> Body) -> Response<Body> {
+fn full(head: Head, request: &Parts, length: Option<u64>, body: impl FnOnce() -> Body) -> Response<Body> {
+    let Head { status, headers } = head;
     // RFC 9110, 9.3.2: "The HEAD method is identical to GET except that the server MUST NOT send content in the response."
     let is_head = request.method == Method::HEAD;
     let mut response = Response::new(if is_head { Body::Empty } else { body() });
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers.clone();
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
     if let (true, Some(length)) = (is_head, length) {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     }

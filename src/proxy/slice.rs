@@ -27,7 +27,7 @@ pub(super) fn cut(response: &mut Response<Body>, stored: &Stored, request: &Part
     }
     // RFC 9110, 14.2: "If all of the preconditions are true, the server supports the Range header field for the target
     // resource, the received Range field-value contains a valid ranges-specifier […], and it would have sent a 200".
-    if stored.head.status != StatusCode::OK || !if_range_holds(&request.headers, &stored.head.headers) {
+    if stored.head.status != StatusCode::OK || !if_range_holds(&request.headers, &stored.head.headers()) {
         return;
     }
     let Some(ranges) = Ranges::read(&request.headers) else {
@@ -55,7 +55,7 @@ pub(super) fn has_all(stored: &Stored, method: &Method, request: &HeaderMap) -> 
 /// The bytes of a part that this request asks for, if the part has them all.
 pub(super) fn of_part(stored: &Stored, request: &HeaderMap) -> Option<Span> {
     let part = stored.part?.part();
-    if !if_range_holds(request, &stored.head.headers) {
+    if !if_range_holds(request, &stored.head.headers()) {
         return None;
     }
     Ranges::read(request)?.of_part(&part, stored.body.len() as u64)
@@ -81,10 +81,10 @@ fn one(response: &mut Response<Body>, stored: &Stored, span: Span) {
 
 fn many(response: &mut Response<Body>, stored: &Stored, spans: &[Span]) {
     let total = stored.body.len() as u64;
-    let content_type = stored.head.headers.get(CONTENT_TYPE);
+    let content_type = response.headers().get(CONTENT_TYPE).cloned();
     // Anything will do: who makes the body makes sure that it is not in there.
     let boundary = format!("larder{:x}", stored.answered_at.millis());
-    let Some(multipart) = multipart(spans, total, content_type, &stored.body, &boundary) else {
+    let Some(multipart) = multipart(spans, total, content_type.as_ref(), &stored.body, &boundary) else {
         return;
     };
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;

@@ -12,6 +12,7 @@ use http::header::{FORWARDED, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Version};
 use ipnet::IpNet;
+use memchr::memchr;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -107,17 +108,33 @@ fn authority(parts: &Parts) -> Result<&str, BadRequest> {
     }
 }
 
+/// What may stand in a host and its port; looked up once a byte.
+static IN_HOSTS: [bool; 256] = in_hosts();
+
+const fn in_hosts() -> [bool; 256] {
+    let allowed = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~[]:%!$&'()*+,;=";
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < allowed.len() {
+        table[allowed[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
 /// RFC 9110, 7.2: `Host = uri-host [ ":" port ]`. No user information, no path, no white space.
 fn valid_host(host: &[u8]) -> Result<&str, BadRequest> {
-    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~[]:%!$&'()*+,;=".contains(byte);
     let text = std::str::from_utf8(host).map_err(|_| BadRequest::InvalidHost)?;
-    let (name, port) = match text.find(']').filter(|_| text.starts_with('[')) {
-        Some(end) => text.split_at(end + 1),
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    let (name, port) = match text.strip_prefix('[').and_then(|inner| inner.find(']')) {
+        Some(end) => text.split_at(end + 2),
+        None => text.split_at(memchr(b':', host).unwrap_or(text.len())),
     };
     // RFC 3986, 3.2.3: `port = *DIGIT`.
     let has_port = port.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    if name.is_empty() || !host.iter().all(allowed) || !(port.is_empty() || has_port) {
+    if name.is_empty()
+        || !host.iter().all(|byte| IN_HOSTS[usize::from(*byte)])
+        || !(port.is_empty() || has_port)
+    {
         return Err(BadRequest::InvalidHost);
     }
     Ok(text)

@@ -34,7 +34,7 @@ impl<C: Connector> Proxy<C> {
         }
         let (mut by, ()) = response.map(drop).into_parts();
         prepare(&mut by.headers, by.version);
-        if !validation::confirms(&by.headers, &kept.fields()) {
+        if !validation::confirms(&by.headers, &kept.head.headers()) {
             return None;
         }
         self.telemetry.validation.confirmed.add_one();
@@ -57,7 +57,7 @@ impl<C: Connector> Proxy<C> {
     ) -> (Arc<Stored>, Result<(), NotStored>) {
         let status: StatusCode = kept.head.status;
         let answered_at = facts.times.answered_at;
-        let mut headers = compact(&validation::updated(&kept.fields(), by));
+        let mut headers = compact(&validation::updated(&kept.head.headers(), by));
         // What says no date was sent when it came, to the millisecond: a Date of ours would be rounded down.
         if !by.contains_key(DATE) {
             headers.remove(DATE);

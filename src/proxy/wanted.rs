@@ -4,6 +4,8 @@
 
 use http::{HeaderMap, Method};
 
+use super::kinds::Kinds;
+
 /// The body of a request, as far as it has been read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Content<'r> {
@@ -34,6 +36,8 @@ pub struct Wanted<'r> {
     pub query: Option<&'r str>,
     /// As sent.
     pub headers: &'r HeaderMap,
+    /// What kinds of fields they are.
+    pub kinds: Kinds,
     /// Its body.
     pub body: Content<'r>,
     /// Whether it asks for another protocol.

@@ -66,6 +66,11 @@ impl CacheStatus<'_> {
         HeaderValue::from_bytes(line.bytes()).unwrap_or(HeaderValue::from_static("larder"))
     }
 
+    /// As it is written. RFC 8941, 3.3.1: an integer has at most fifteen digits.
+    pub fn ttl_told(ttl: i64) -> i64 {
+        ttl.clamp(-999_999_999_999_999, 999_999_999_999_999)
+    }
+
     fn push_forward(&self, line: &mut Line) {
         if let Some(forward) = self.fwd {
             line.push(b"; fwd=");
@@ -86,10 +91,8 @@ impl CacheStatus<'_> {
 
     fn push_ttl(&self, line: &mut Line) {
         if let Some(ttl) = self.ttl {
-            // RFC 8941, 3.3.1: an integer has at most fifteen digits.
-            let ttl = ttl.clamp(-999_999_999_999_999, 999_999_999_999_999);
             line.push(b"; ttl=");
-            line.push(itoa::Buffer::new().format(ttl).as_bytes());
+            line.push(itoa::Buffer::new().format(Self::ttl_told(ttl)).as_bytes());
         }
     }
 }

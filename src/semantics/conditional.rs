@@ -26,9 +26,15 @@ pub enum Conditional {
 
 /// The fields of a 304. RFC 9110, 15.4.5: "The server generating a 304 response MUST generate any of the following header
 /// fields that would have been sent in a 200 (OK) response to the same request: Content-Location, Date, `ETag`, and Vary;
-/// Cache-Control and Expires". `Last-Modified` serves clients that keep no `ETag`; `Via` is every forwarded message's.
-const NOT_MODIFIED: [HeaderName; 8] =
+/// Cache-Control and Expires". `Last-Modified` serves clients that keep no `ETag`; `Via` is every forwarded message's. All that
+/// `evaluate` reads of an answer is among them.
+pub const NOT_MODIFIED: [HeaderName; 8] =
     [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY, VIA];
+
+/// Whether the request has a condition for `evaluate`.
+pub fn is_conditional(request: &HeaderMap) -> bool {
+    request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE)
+}
 
 /// Holds the conditions of a request against what is stored for it.
 pub fn evaluate(
@@ -39,7 +45,7 @@ pub fn evaluate(
 ) -> Conditional {
     // RFC 9110, 13.2.2, steps 1 and 2 (If-Match, If-Unmodified-Since) begin with "When recipient is the origin server".
     // RFC 9111, 4.3.2: "the If-Match and If-Unmodified-Since conditional header fields are not applicable to a cache".
-    if !request.contains_key(IF_NONE_MATCH) && !request.contains_key(IF_MODIFIED_SINCE) {
+    if !is_conditional(request) {
         return Conditional::Full;
     }
     // RFC 9111, 4.3.2: "If a cache receives a request that can be satisfied by reusing a stored 200 (OK) or 206 (Partial

@@ -115,7 +115,7 @@ pub fn serves_on_error(lifetime: &Lifetime, request: &HeaderMap, now: Timestamp)
 }
 
 /// For a client that says nothing of caches.
-fn undirected(lifetime: &Lifetime, now: Timestamp) -> Verdict {
+pub fn undirected(lifetime: &Lifetime, now: Timestamp) -> Verdict {
     // RFC 9111, 5.2.2.4: no-cache "indicates that the response MUST NOT be used to satisfy any other request without
     // forwarding it for validation and receiving a successful response".
     if lifetime.must_ask {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::UPGRADE;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -24,7 +24,7 @@ use super::Limits;
 use super::drain::Drain;
 use super::io::{Active, Socket, Turn, Vitals};
 use super::vigil::{self, Judgement, Vigil};
-use crate::proxy::Hold;
+use crate::proxy::{Answer, Form, Hold};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -39,18 +39,17 @@ pub enum Ended {
 
 /// A body that keeps its connection busy until its end.
 struct Busy<B> {
-    body: B,
+    /// None: it is on its way already.
+    body: Option<B>,
     /// Of an answer in pieces on HTTP/2. On HTTP/1 the socket says the same.
     turn: Option<Turn>,
     is_http2: bool,
-    active: Active,
+    active: Option<Active>,
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A request head, in bytes; hyper answers 431 to a longer one.
+/// A request head, in bytes; hyper answers 431 to a longer one, and to one of more than a hundred fields.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Fields in it.
-const HEADERS_MAX: usize = 100;
 /// HTTP/2 asks a silent client whether it is still there.
 const PING_AFTER: Duration = Duration::from_secs(20);
 /// For a connection whose first bytes the kernel has, and we not yet, when the end begins.
@@ -62,8 +61,8 @@ const MOMENT: Duration = Duration::from_millis(50);
 pub async fn serve<IO, S, F, B>(mut io: IO, limits: Limits, drain: Drain, hold: Hold, answer: S) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
+    S: Fn(Request<Incoming>, Form) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
@@ -74,27 +73,19 @@ where
     let is_http2 = first.starts_with(PREFACE);
     let vitals = Arc::<Vitals>::default();
     let socket = TokioIo::new(Socket::new(io, first, Arc::clone(&vitals), !is_http2));
-    let answer = Arc::new(answer);
     let noted = Arc::clone(&vitals);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let active = noted.begin();
         if request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(hold.clone());
         }
-        let answering = answer(request);
-        let noted = Arc::clone(&noted);
-        async move {
-            let response = answering.await;
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                noted.switched();
-            }
-            Ok::<_, std::convert::Infallible>(response.map(|body| Busy {
-                body,
-                turn: None,
-                is_http2,
-                active,
-            }))
-        }
+        // RFC 9112, 2.3: a message says which version of HTTP/1 its sender speaks; older clients are told what theirs needs by the
+        // protocol.
+        let takes_message =
+            request.version() == Version::HTTP_11 && request.body().is_end_stream() && noted.takes_message();
+        let form = if takes_message { Form::Message } else { Form::Response };
+        let answering = answer(request, form);
+        async move { Ok::<_, std::convert::Infallible>(given(answering.await, active, is_http2)) }
     });
     if is_http2 {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -117,11 +108,7 @@ where
     } else {
         let mut builder = hyper::server::conn::http1::Builder::new();
         // Heads are bounded in time by `vigil`, at no cost per request; hyper's own timer is set anew for each.
-        builder
-            .header_read_timeout(None)
-            .max_headers(HEADERS_MAX)
-            .max_header_size(HEAD_BYTES_MAX)
-            .max_buf_size(HEAD_BYTES_MAX);
+        builder.header_read_timeout(None).max_header_size(HEAD_BYTES_MAX).max_buf_size(HEAD_BYTES_MAX);
         let connection = builder.serve_connection(socket, service).with_upgrades();
         watch(
             connection,
@@ -133,6 +120,23 @@ where
         )
         .await
     }
+}
+
+/// What the protocol is given. For a message, which goes out by itself: an answer without fields and body.
+fn given<B>(answer: Answer<B>, active: Active, is_http2: bool) -> Response<Busy<B>> {
+    let response = match answer {
+        Answer::Response(response) => response,
+        Answer::Message(message, headers) => {
+            active.send(message);
+            let mut stand_in = Response::new(Busy { body: None, turn: None, is_http2, active: None });
+            *stand_in.headers_mut() = headers;
+            return stand_in;
+        }
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        active.switched();
+    }
+    response.map(|body| Busy { body: Some(body), turn: None, is_http2, active: Some(active) })
 }
 
 /// What wakes the one who watches a connection.
@@ -276,10 +280,13 @@ impl<B: Body + Unpin> Body for Busy<B> {
         if let Some(turn) = &self.turn {
             turn.is_the_bodys();
         }
-        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(context);
         if self.is_http2 && matches!(polled, Poll::Ready(Some(Ok(_)))) {
-            if self.turn.is_none() && !self.body.is_end_stream() {
-                self.turn = Some(self.active.turn());
+            if self.turn.is_none() && !self.is_end_stream() {
+                self.turn = self.active.as_ref().map(Active::turn);
             }
             if let Some(turn) = &self.turn {
                 turn.is_the_clients();
@@ -289,11 +296,11 @@ impl<B: Body + Unpin> Body for Busy<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -316,7 +323,7 @@ mod tests {
         let (mut near, far) = tokio::io::duplex(1024 * 1024);
         let (_drainer, drain) = drain::pair();
         let hold = Hold(Arc::new(drain.clone()));
-        let answer = |_| async { Response::new(Full::new(Bytes::new())) };
+        let answer = |_, _| async { Answer::Response(Response::new(Full::new(Bytes::new()))) };
         tokio::spawn(serve(far, LIMITS, drain, hold, answer));
         let (start, end) = ("GET / HTTP/1.1\r\nhost: larder.test\r\nx: ", "\r\n\r\n");
         let head = format!("{start}{}{end}", "x".repeat(head_bytes - start.len() - end.len()));
@@ -347,9 +354,9 @@ mod tests {
     fn begin_serve(far: tokio::io::DuplexStream, limits: Limits, body: Bytes) -> drain::Drainer {
         let (drainer, drain) = drain::pair();
         let hold = Hold(Arc::new(drain.clone()));
-        let answer = move |_| {
+        let answer = move |_, _| {
             let body = body.clone();
-            async move { Response::new(Full::new(body)) }
+            async move { Answer::Response(Response::new(Full::new(body))) }
         };
         tokio::spawn(serve(far, limits, drain, hold, answer));
         drainer
@@ -383,7 +390,7 @@ mod tests {
         let (mut near, far) = tokio::io::duplex(1024 * 1024);
         let (_drainer, drain) = drain::pair();
         let hold = Hold(Arc::new(drain.clone()));
-        let answer = |mut r: Request<Incoming>| async move {
+        let answer = |mut r: Request<Incoming>, _| async move {
             let on = hyper::upgrade::on(&mut r);
             tokio::spawn(async move {
                 let mut io = TokioIo::new(on.await.unwrap());
@@ -396,12 +403,12 @@ mod tests {
                     io.write_all(&b[..n]).await.unwrap();
                 }
             });
-            Response::builder()
+            let answer = Response::builder()
                 .status(101)
                 .header("upgrade", "x")
                 .header("connection", "upgrade")
-                .body(Full::new(Bytes::new()))
-                .unwrap()
+                .body(Full::new(Bytes::new()));
+            Answer::Response(answer.unwrap())
         };
         tokio::spawn(serve(far, LIMITS, drain, hold, answer));
         near.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")

@@ -16,6 +16,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::lines::HeadLines;
+use super::outbox::{Outbox, Sending};
+use crate::proxy::Message;
 
 /// What a connection has done so far.
 #[derive(Debug, Default)]
@@ -37,6 +39,7 @@ pub struct Vitals {
     has_switched: AtomicBool,
     /// Answers in pieces, on HTTP/2; each until its body is gone.
     turns: Mutex<Vec<Arc<AtomicU32>>>,
+    outbox: Outbox<Active>,
 }
 
 /// An answer in pieces: whose turn it is to go on, the body's or the client's. It is the body's at first.
@@ -63,6 +66,8 @@ pub struct Socket<IO> {
     lines: Option<HeadLines>,
     /// The requests that had begun when it began.
     lines_after: u64,
+    /// A message that goes out for what the protocol writes.
+    sending: Option<Sending<Active>>,
 }
 
 /// A moment's copy.
@@ -100,6 +105,11 @@ impl Vitals {
         }
     }
 
+    /// Whether an answer to the request that has just come may be a message.
+    pub fn takes_message(&self) -> bool {
+        self.outbox.is_clear()
+    }
+
     /// What comes now is no HTTP any more.
     pub fn switched(&self) {
         self.has_switched.store(true, Relaxed);
@@ -131,6 +141,17 @@ impl Vitals {
 }
 
 impl Active {
+    /// What comes now is no HTTP any more.
+    pub fn switched(&self) {
+        self.0.switched();
+    }
+
+    /// The answer to this request is a message.
+    pub fn send(self, message: Message) {
+        let vitals = Arc::clone(&self.0);
+        vitals.outbox.put(message, self);
+    }
+
     /// The answer to this request comes in pieces.
     pub fn turn(&self) -> Turn {
         let ticks = Arc::<AtomicU32>::default();
@@ -171,12 +192,19 @@ impl Drop for Turn {
     }
 }
 
+impl<IO> Drop for Socket<IO> {
+    /// What waits in the outbox holds the vitals, and they it.
+    fn drop(&mut self) {
+        self.vitals.outbox.close();
+    }
+}
+
 impl<IO> Socket<IO> {
     /// `first` is read before anything else. `has_lines`: the protocol is HTTP/1.
     pub fn new(io: IO, first: Bytes, vitals: Arc<Vitals>, has_lines: bool) -> Self {
         vitals.read_bytes.fetch_add(first.len() as u64, Relaxed);
         let lines = has_lines.then(HeadLines::default);
-        Self { io, first, vitals, lines, lines_after: 0 }
+        Self { io, first, vitals, lines, lines_after: 0, sending: None }
     }
 
     /// Refuses what belongs to a head and is not made of lines. While a request is being answered, what comes is its body, or
@@ -223,12 +251,40 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Socket<IO> {
     }
 }
 
+impl<IO: AsyncWrite + Unpin> Socket<IO> {
+    /// Sends a message, if one is to go out for these bytes: how many of them it went out for.
+    fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<Option<usize>>> {
+        self.vitals.outbox.set_clear(false);
+        if self.sending.is_none() {
+            self.sending = self.vitals.outbox.take(bytes)?;
+        }
+        let Some(sending) = &mut self.sending else {
+            return Poll::Ready(Ok(None));
+        };
+        while let Some(polled) = sending.write(|pieces| match pieces {
+            [piece] => Pin::new(&mut self.io).poll_write(context, piece),
+            pieces => Pin::new(&mut self.io).poll_write_vectored(context, pieces),
+        }) {
+            match ready!(self.vitals.wrote(polled, |bytes| *bytes))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => sending.wrote(written),
+            }
+        }
+        let stands_for = sending.stands_for();
+        self.sending = None;
+        Poll::Ready(Ok(Some(stands_for)))
+    }
+}
+
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Socket<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(stands_for) = ready!(self.poll_send(context, buffer))? {
+            return Poll::Ready(Ok(stands_for));
+        }
         let polled = Pin::new(&mut self.io).poll_write(context, buffer);
         self.vitals.wrote(polled, |bytes| *bytes)
     }
@@ -238,6 +294,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Socket<IO> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let first = buffers.iter().find(|buffer| !buffer.is_empty());
+        if let Some(stands_for) = ready!(self.poll_send(context, first.map_or(&[], |first| first)))? {
+            return Poll::Ready(Ok(stands_for));
+        }
         let polled = Pin::new(&mut self.io).poll_write_vectored(context, buffers);
         self.vitals.wrote(polled, |bytes| *bytes)
     }
@@ -246,8 +306,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Socket<IO> {
         self.io.is_write_vectored()
     }
 
+    /// The protocol does so when it has written all it had.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        ready!(Pin::new(&mut self.io).poll_flush(context))?;
+        self.vitals.outbox.set_clear(self.sending.is_none());
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

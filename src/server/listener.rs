@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Limits;
 use super::connection::{self, Ended};
 use super::drain::Drain;
-use crate::proxy::Hold;
+use crate::proxy::{Answer, Form, Hold};
 use crate::telemetry::Telemetry;
 
 /// What all listeners of one address share.
@@ -65,8 +65,8 @@ pub fn bind(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
 pub async fn accept<M, S, F, B>(listener: TcpListener, shared: Shared, mut drain: Drain, make: M)
 where
     M: Fn(SocketAddr, Option<SocketAddr>) -> S,
-    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
+    S: Fn(Request<Incoming>, Form) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer<B>> + Send + 'static,
     B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
@@ -115,8 +115,8 @@ fn queued(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
 
 fn start<S, F, B>(stream: TcpStream, shared: &Shared, drain: Drain, answer: S)
 where
-    S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
+    S: Fn(Request<Incoming>, Form) -> F + Send + Sync + 'static,
+    F: Future<Output = Answer<B>> + Send + 'static,
     B: http_body::Body<Data = bytes::Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
@@ -157,6 +157,7 @@ impl Drop for Place {
 mod tests {
     use std::io::Write;
 
+    use http::Response;
     use http_body_util::Full;
     use tokio::io::AsyncReadExt;
 
@@ -195,7 +196,9 @@ mod tests {
         let (drainer, drain) = drain::pair();
         let finished = tokio::spawn(drainer.finish(Duration::from_secs(30)));
         drain.clone().begun().await;
-        let make = |_, _| |_| async { Response::new(Full::new(bytes::Bytes::from_static(b"one"))) };
+        let make = |_, _| {
+            |_, _| async { Answer::Response(Response::new(Full::new(bytes::Bytes::from_static(b"one")))) }
+        };
         accept(listener, shared(), drain, make).await;
         for client in clients {
             let mut answer = String::new();

@@ -6,6 +6,7 @@ pub mod drain;
 mod io;
 mod lines;
 pub mod listener;
+mod outbox;
 mod vigil;
 
 use std::net::SocketAddr;

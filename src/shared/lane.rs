@@ -24,6 +24,9 @@ use super::stream::Stream;
 #[derive(Clone)]
 pub(super) struct Lane(Arc<Mutex<Queue>>);
 
+/// Replies that are waited for; whoever would be one more does without Redis.
+const ASKED_MAX: usize = 4096;
+
 /// What is between those who ask and the driver.
 #[derive(Default)]
 struct Queue {
@@ -88,6 +91,10 @@ impl Lane {
     fn put(&self, command: &Cmd) -> Result<oneshot::Receiver<Result<Value, RedisError>>, RedisError> {
         let (tell, reply) = oneshot::channel();
         let mut queue = self.lock();
+        // A Redis that is slower than what is asked of it must not be given more and more.
+        if queue.asked.len() >= ASKED_MAX {
+            return Err(RedisError::from(io::Error::from(io::ErrorKind::TimedOut)));
+        }
         if queue.is_over {
             return Err(broken());
         }
@@ -326,9 +333,9 @@ mod tests {
             server.write_all(b"$1\r\n1\r\n$1").await.unwrap();
             assert_eq!(a.await.unwrap(), Ok(text("1")));
             if is_servers_doing {
-                drop(server)
+                drop(server);
             } else {
-                driver.abort()
+                driver.abort();
             }
             assert!(b.await.unwrap().unwrap_err().is_io_error());
             assert!(ask(&lane, "c").await.unwrap().unwrap_err().is_io_error());

@@ -16,7 +16,6 @@ use super::tier::{Landed, Name, TierError};
 use crate::clock::Timestamp;
 use crate::object::wire::Envelope;
 use crate::object::{Key, Stored};
-use crate::semantics::validation::has_validator;
 
 /// Orders that are carried out at once: as many round trips share one wait.
 const AT_ONCE_MAX: usize = 32;
@@ -180,11 +179,8 @@ fn sealed(frame: Bytes) -> Result<Bytes, TierError> {
 fn worth_keeping_for(stored: &Stored, now: Timestamp) -> Duration {
     let useful_until = stored.lifetime.fresh_until.plus(stored.lifetime.stale.longest());
     let was_useful_for = useful_until.since(stored.answered_at);
-    let asked_about_for = if has_validator(&stored.head.headers) {
-        was_useful_for.min(ASKED_ABOUT_FOR)
-    } else {
-        Duration::ZERO
-    };
+    let asked_about_for =
+        if stored.head.has_validator() { was_useful_for.min(ASKED_ABOUT_FOR) } else { Duration::ZERO };
     useful_until.plus(asked_about_for).since(now).min(KEPT_FOR_MAX)
 }
 

@@ -1,11 +1,15 @@
 //! Where answers are kept: L1 in this process. Tiers keep, they do not judge.
 
 mod filling;
+mod front;
 mod memory;
+mod seed;
+mod slot;
 mod variants;
 
 pub use filling::{Filling, Room};
-pub use memory::{Memory, Slot};
+pub use memory::Memory;
+pub use slot::Slot;
 pub use variants::{Evicted, Variants};
 
 /// How much may be kept.

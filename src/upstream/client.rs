@@ -29,7 +29,7 @@ use crate::telemetry::Telemetry;
 pub struct Client<C> {
     connector: Bounded<C>,
     http: http1::Builder,
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     gate: Gate,
     settings: Settings,
     telemetry: Arc<Telemetry>,
@@ -105,11 +105,11 @@ impl<C: Connector> Client<C> {
         self.telemetry.upstream.requests.add_one();
         let limit = self.settings.response_timeout;
         loop {
-            let kept = self.pool.take();
-            let is_kept = kept.is_some();
+            let kept = self.pool.out().take();
+            let is_kept = kept.is_ok();
             let mut lent = match kept {
-                Some(lent) => lent,
-                None => self.pool.lend(Box::pin(self.connect()).await?),
+                Ok(lent) => lent,
+                Err(out) => out.with(Box::pin(self.connect()).await?),
             };
             let failure = match lent.link.ask(*request, progress, limit).await {
                 Ok(response) => return Ok((response, lent)),

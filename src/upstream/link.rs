@@ -169,9 +169,10 @@ impl Link {
     /// Gives the connection a task of its own, to its end: it goes on whether anybody waits for something on it or not.
     /// Nothing else is sent on it.
     pub(super) fn let_go(self) {
-        if let Some(connection) = self.connection {
-            // If the process ends, so does whatever was on it. How it ends is told to who waits for something.
-            tokio::spawn(async move {
+        if let (Some(connection), Ok(runtime)) = (self.connection, tokio::runtime::Handle::try_current()) {
+            // If the process ends, so does whatever was on it. How it ends is told to who waits for something. RFC 8446, 6.1 has
+            // who closes a connection say so: hyper does, once nobody can send on it.
+            runtime.spawn(async move {
                 let _ = connection.await;
             });
         }

@@ -1,8 +1,11 @@
 //! Kept-alive connections, for the next request of the thread that opened them.
 //!
-//! A connection belongs to the runtime it was opened on. Where each thread has one of its own, a connection that went to another
-//! would wake it for every byte. So every thread has a place of its own in the pool; only the count is common to all. Of a place
+//! A connection belongs to the runtime it was opened on. Where each thread has one of its own, the use of a connection by another
+//! wakes both for every byte. So every thread has a place of its own in the pool; only the counts are common to all. Of a place
 //! the connection used last is taken first: the others grow old, and go.
+//!
+//! Where a thread has none left, one of another is lent to it all the same: to open one takes longer, and an upstream may have no
+//! more threads than there may be requests, each of which stays with a connection, used or not. It goes back where it belongs.
 //!
 //! Nobody waits for something on an idle connection. One task for each place looks at them now and then, and closes those that
 //! the upstream has closed, that have been idle for too long, or that are too many.
@@ -26,9 +29,11 @@ pub(super) struct Pool {
     places: Box<[Mutex<Place>]>,
     /// In all places.
     idle: AtomicUsize,
+    /// Requests that have a connection, or are about to.
+    out: AtomicUsize,
     idle_max: usize,
-    /// … at any moment: as many as there may be requests.
-    spare_max: usize,
+    /// Connections, idle or not: as many as there may be requests.
+    links_max: usize,
     idle_timeout: Duration,
 }
 
@@ -36,8 +41,14 @@ pub(super) struct Pool {
 #[derive(Debug)]
 pub(super) struct Lent {
     pub(super) link: Link,
-    pool: Arc<Pool>,
+    /// The place it belongs to.
+    home: usize,
+    out: Out,
 }
+
+/// A request that has a connection, or is about to; until it is dropped.
+#[derive(Debug)]
+pub(super) struct Out(Arc<Pool>);
 
 #[derive(Debug, Default)]
 struct Place {
@@ -68,46 +79,63 @@ impl Pool {
     /// None yet.
     pub(super) fn new(settings: &Settings) -> Arc<Self> {
         let Settings { max_idle: idle_max, max_in_flight, idle_timeout, .. } = *settings;
-        let spare_max = if idle_max == 0 { 0 } else { idle_max.max(max_in_flight) };
         let places = (0..PLACES).map(|_| Mutex::default()).collect();
-        Arc::new(Self { places, idle: AtomicUsize::new(0), idle_max, spare_max, idle_timeout })
+        Arc::new(Self {
+            places,
+            idle: AtomicUsize::new(0),
+            out: AtomicUsize::new(0),
+            idle_max,
+            links_max: max_in_flight,
+            idle_timeout,
+        })
     }
 
-    /// The one of this thread that was used last.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Lent> {
-        let mut place = self.place(here());
+    /// A request wants a connection.
+    pub(super) fn out(self: &Arc<Self>) -> Out {
+        self.out.fetch_add(1, Relaxed);
+        Out(Arc::clone(self))
+    }
+
+    /// The one of this thread that was used last, or one of another; and where it belongs.
+    fn take(&self) -> Option<(Link, usize)> {
+        let here = here();
+        let there = |further| {
+            (self.idle.load(Relaxed) > 0).then(|| self.take_at((here + further) % PLACES)).flatten()
+        };
+        self.take_at(here).or_else(|| (1..PLACES).find_map(there))
+    }
+
+    fn take_at(&self, home: usize) -> Option<(Link, usize)> {
+        let mut place = self.place(home);
         let Idle { link, since } = place.links.pop()?;
         self.idle.fetch_sub(1, Relaxed);
         if since.elapsed() < self.idle_timeout {
-            return Some(self.lend(link));
+            return Some((link, home));
         }
         // The others are older still.
         let old = std::mem::take(&mut place.links);
         self.idle.fetch_sub(old.len(), Relaxed);
         drop(place);
-        drop((link, old));
+        link.let_go();
+        for idle in old {
+            idle.link.let_go();
+        }
         None
     }
 
-    /// What will be kept here.
-    pub(super) fn lend(self: &Arc<Self>, link: Link) -> Lent {
-        Lent { link, pool: Arc::clone(self) }
-    }
-
-    fn keep(self: &Arc<Self>, link: Link) {
-        let has_room = |idle| (idle < self.spare_max).then_some(idle + 1);
-        if self.idle.fetch_update(Relaxed, Relaxed, has_room).is_err() {
+    fn keep(self: &Arc<Self>, link: Link, home: usize) {
+        let has_room = |idle| (idle + self.out.load(Relaxed) < self.links_max).then_some(idle + 1);
+        if self.idle_max == 0 || self.idle.fetch_update(Relaxed, Relaxed, has_room).is_err() {
             return;
         }
-        let here = here();
-        let mut place = self.place(here);
+        let mut place = self.place(home);
         place.links.push(Idle { link, since: Instant::now() });
         // Without a runtime nothing can come on it either: the next to take one finds that out.
         if !place.is_watched
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             place.is_watched = true;
-            runtime.spawn(watch(Arc::downgrade(self), here));
+            runtime.spawn(watch(Arc::downgrade(self), home));
         }
     }
 
@@ -116,7 +144,7 @@ impl Pool {
         let mut place = self.place(place);
         let mut left = LOOK_EVERY;
         // Those that have been idle for longest come first.
-        place.links.retain_mut(|idle| {
+        let gone = place.links.extract_if(.., |idle| {
             let idle_for = idle.since.elapsed();
             let has_left = self.idle_timeout.saturating_sub(idle_for);
             let is_spare = idle_for >= LOOK_EVERY && self.idle.load(Relaxed) > self.idle_max;
@@ -126,24 +154,53 @@ impl Pool {
             } else {
                 self.idle.fetch_sub(1, Relaxed);
             }
-            stays
+            !stays
         });
+        let gone: Vec<Idle> = gone.collect();
         place.is_watched = !place.links.is_empty();
-        place.is_watched.then_some(left)
+        let next = place.is_watched.then_some(left);
+        drop(place);
+        for idle in gone {
+            idle.link.let_go();
+        }
+        next
     }
 
     fn place(&self, place: usize) -> MutexGuard<'_, Place> {
         // Nothing that runs under this lock can panic halfway through a change; a poisoned lock holds a sound state.
-        self.places[place % PLACES].lock().unwrap_or_else(PoisonError::into_inner)
+        self.places[place].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lent {
     /// It is not needed any longer: kept if another request may be sent on it, else closed.
     pub(super) fn give_back(mut self) {
+        let pool = Arc::clone(&self.out.0);
+        drop(self.out);
         if self.link.is_idle() {
-            self.pool.keep(self.link);
+            pool.keep(self.link, self.home);
         }
+    }
+}
+
+impl Out {
+    /// A connection that is idle.
+    pub(super) fn take(self) -> Result<Lent, Self> {
+        match self.0.take() {
+            Some((link, home)) => Ok(Lent { link, home, out: self }),
+            None => Err(self),
+        }
+    }
+
+    /// One that was opened for it.
+    pub(super) fn with(self, link: Link) -> Lent {
+        Lent { link, home: here(), out: self }
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.0.out.fetch_sub(1, Relaxed);
     }
 }
 
@@ -162,7 +219,7 @@ async fn watch(pool: Weak<Pool>, place: usize) {
 
 /// This thread's place.
 fn here() -> usize {
-    THREAD.with(|thread| *thread)
+    THREAD.with(|thread| *thread % PLACES)
 }
 
 #[cfg(test)]
@@ -404,6 +461,22 @@ mod tests {
                 assert!(!world.has_opened_more());
             }
         }
+    }
+
+    /// An upstream that has a thread for each connection would have none for one more.
+    #[tokio::test]
+    async fn a_thread_that_has_none_is_lent_that_of_another_which_goes_back() {
+        let mut world = World::new();
+        let _far = world.warm().await;
+        let pool = Arc::clone(&world.client.pool);
+        let home = std::thread::spawn(move || {
+            let lent = pool.out().take().ok()?;
+            let home = lent.home;
+            lent.give_back();
+            (home != here()).then_some(home)
+        });
+        assert_eq!(home.join().unwrap(), Some(here()));
+        assert_eq!(world.client.pool.place(here()).links.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

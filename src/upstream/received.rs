@@ -1,6 +1,7 @@
 //! `Received`: an answer's body, from the upstream to us, with the connection it comes on and the place at the upstream.
 //!
-//! Who reads it drives the connection. When it has ended, both go back; if it is dropped before, the connection is closed.
+//! Who reads it drives the connection. When it has ended, both go back; if it is dropped before, the connection is closed, unless
+//! all of it is here already.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -24,8 +25,8 @@ pub struct Received(Box<Coming>);
 #[derive(Debug)]
 struct Coming {
     incoming: Incoming,
-    /// What it comes on, until it has ended; none if that goes on by itself.
-    lent: Option<Lent>,
+    /// What it comes on, until it has ended; none if that goes on by itself. Behind what comes on it, so as to be dropped later.
+    lent: Held,
     silence: Silence,
     permit: Option<Permit>,
     came_at: Instant,
@@ -35,12 +36,22 @@ struct Coming {
     behind: Option<Result<Frame<Bytes>, BodyError>>,
 }
 
+/// Goes back when it is dropped: hyper reads what is here of an answer that nobody wants, and says whether that was all.
+#[derive(Debug)]
+struct Held(Option<Lent>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Lent::give_back);
+    }
+}
+
 impl Received {
     /// `permit` goes back when the body ends or is dropped.
     pub(super) fn new(incoming: Incoming, lent: Option<Lent>, silence_max: Duration, permit: Permit) -> Self {
         let mut coming = Coming {
             incoming,
-            lent,
+            lent: Held(lent),
             silence: Silence::new(silence_max),
             permit: Some(permit),
             came_at: Instant::now(),
@@ -91,7 +102,7 @@ impl Received {
 
 impl Coming {
     fn has_ended(&mut self) {
-        self.lent.take().into_iter().for_each(Lent::give_back);
+        self.lent = Held(None);
     }
 
     /// A body that did not say how long it is and goes on and on is a stream, whatever it calls itself: the upstream has done
@@ -108,7 +119,7 @@ impl Coming {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Self { incoming, lent, .. } = self;
-        match lent {
+        match &mut lent.0 {
             Some(lent) => lent.link.drive(context, |context, _| Pin::new(&mut *incoming).poll_frame(context)),
             None => Pin::new(incoming).poll_frame(context),
         }

@@ -217,10 +217,7 @@ impl World {
         let (near, far) = duplex(PIPE_BYTES);
         let proxy = Arc::clone(&self.proxy);
         let peer = Peer { address: self.peer, scheme: "http", here: self.here };
-        let answer = move |request| {
-            let proxy = Arc::clone(&proxy);
-            async move { proxy.answer(request, peer).await }
-        };
+        let answer = move |request, form| proxy.answer(request, peer, form);
         let (limits, drain) = (self.settings.server.limits, self.drain.clone());
         let hold = Hold(Arc::new(self.drain.clone()));
         let (end, ending) = mpsc::unbounded_channel();

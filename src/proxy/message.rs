@@ -1,0 +1,145 @@
+//! `Message`: a hit as the bytes that HTTP/1.1 sends, for a connection that can take them as they are.
+//!
+//! Most of it was written when the answer was stored; what depends on the moment is put in front of that. It says the same as
+//! the `Response` that `respond::kept` makes in all other cases. Invariant: one is only made for a GET of the whole, of an entry
+//! whose text frames its body, and where `Cache-Status` has no member before ours.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use super::body::Body;
+use super::respond::Account;
+use crate::clock::Timestamp;
+use crate::object::Stored;
+use crate::semantics::fields::{self, CacheStatus};
+
+/// How a connection can take an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As a response that the protocol writes.
+    Response,
+    /// Also as bytes of HTTP/1.1.
+    Message,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub enum Answer<B = Body> {
+    /// What the protocol is to write.
+    Response(Response<B>),
+    /// What goes out as it is; and the request's own table of fields, emptied, to be used for the next.
+    Message(Message, HeaderMap),
+}
+
+/// An answer that is there, or one that has to be waited for.
+pub enum Answering {
+    /// Until it is taken.
+    Now(Option<Answer>),
+    /// When it is there.
+    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
+}
+
+/// A kept answer at one moment.
+#[derive(Debug)]
+pub struct Message {
+    stored: Arc<Stored>,
+    now: Timestamp,
+    detail: &'static str,
+}
+
+/// The beginning of a message: all of it that depends on the moment.
+#[derive(Debug)]
+pub struct Front {
+    bytes: [u8; Front::BYTES_MAX],
+    used: usize,
+}
+
+impl Message {
+    /// What is kept as a message to a request without conditions, if that says all that is to be said of it.
+    pub(super) fn of(
+        stored: &Arc<Stored>,
+        method: &Method,
+        now: Timestamp,
+        account: &Account,
+    ) -> Option<Self> {
+        let is_plain = *method == Method::GET
+            && stored.part.is_none()
+            && stored.head.message().is_some()
+            && !stored.head.has_cache_status
+            && account.key.is_none();
+        let detail = account.detail.unwrap_or("memory");
+        is_plain.then(|| Self { stored: Arc::clone(stored), now, detail })
+    }
+
+    /// Its beginning. `closes`: it is the last on its connection.
+    pub fn front(&self, closes: bool) -> Front {
+        let mut front = Front { bytes: [0; Front::BYTES_MAX], used: 0 };
+        // RFC 9112, 4: `status-line = HTTP-version SP status-code SP [ reason-phrase ]`.
+        match self.stored.head.status {
+            StatusCode::OK => front.put(b"HTTP/1.1 200 OK\r\n"),
+            status => {
+                front.put(b"HTTP/1.1 ");
+                front.put(status.as_str().as_bytes());
+                front.put(b" ");
+                front.put(status.canonical_reason().unwrap_or_default().as_bytes());
+                front.put(b"\r\n");
+            }
+        }
+        if closes {
+            // RFC 9112, 9.6: "A server that sends a "close" connection option MUST initiate closure of the connection".
+            front.put(b"connection: close\r\n");
+        }
+        // RFC 9111, 4: "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age
+        // header field".
+        let lifetime = &self.stored.lifetime;
+        front.put(b"age: ");
+        front.put(fields::age_value(lifetime.age(self.now)).as_bytes());
+        front.put(b"\r\ncache-status: larder; hit; ttl=");
+        front.put(itoa::Buffer::new().format(CacheStatus::ttl_told(lifetime.ttl(self.now))).as_bytes());
+        front.put(b"; detail=");
+        front.put(self.detail.as_bytes());
+        front.put(b"\r\n");
+        front
+    }
+
+    /// What comes behind the front.
+    pub fn rest(&self) -> [&[u8]; 2] {
+        let Stored { head, body, .. } = &*self.stored;
+        let text = head.message().map_or(&[][..], |text| text);
+        if head.is_joined() { [text, &[]] } else { [text, body] }
+    }
+}
+
+impl Front {
+    /// The longest status line, with all that may stand behind it, is shorter.
+    const BYTES_MAX: usize = 256;
+
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.used + bytes.len();
+        if let Some(room) = self.bytes.get_mut(self.used..end) {
+            room.copy_from_slice(bytes);
+            self.used = end;
+        }
+    }
+
+    /// What it says.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+}
+
+impl Future for Answering {
+    type Output = Answer;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        match self.get_mut() {
+            // Nobody polls what has given its answer.
+            Self::Now(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Later(answer) => answer.as_mut().poll(context),
+        }
+    }
+}
