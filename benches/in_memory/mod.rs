@@ -6,16 +6,14 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use larder::clock::Clock;
 use larder::config::{self, Sources};
@@ -57,7 +55,7 @@ const USUAL: [(&str, &str); 4] = [
 pub struct Origin;
 
 /// The proxy's end of one.
-pub struct Pipe(TokioIo<DuplexStream>);
+pub type Pipe = TokioIo<DuplexStream>;
 
 /// With this behind its configuration.
 pub fn proxy(more: &str) -> Arc<Proxy<Origin>> {
@@ -137,40 +135,6 @@ impl Service<Uri> for Origin {
             Ok::<_, Infallible>(answer.body(Full::new(Bytes::from_static(&[b'x'; 1024]))).unwrap())
         });
         tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), answer));
-        std::future::ready(Ok(Pipe(TokioIo::new(near))))
-    }
-}
-
-impl Connection for Pipe {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Pipe {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl Write for Pipe {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        std::future::ready(Ok(TokioIo::new(near)))
     }
 }

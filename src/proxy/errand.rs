@@ -11,18 +11,19 @@ use std::task::{Context, Poll};
 use http::Response;
 
 use super::body::Body;
+use crate::shared::CarriedOn;
 use crate::telemetry::Outcome;
 
 /// What waits for the upstream. Boxed where it begins: a hit should not carry the room for it about.
 pub(super) type Waiting<'p> = Pin<Box<dyn Future<Output = (Outcome, Response<Body>)> + Send + 'p>>;
 
 /// Dropping it before its end gives it a task of its own.
-pub(super) struct Errand(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+pub(super) struct Errand(CarriedOn<()>);
 
 impl Errand {
     /// Not begun yet.
     pub(super) fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Some(Box::pin(work)))
+        Self(CarriedOn::new(work))
     }
 
     /// Does what can be done without waiting.
@@ -39,28 +40,13 @@ impl Errand {
         poll_fn(|context| {
             self.go_on(context);
             let brought = brought();
-            if brought.is_some() || self.0.is_none() { Poll::Ready(brought) } else { Poll::Pending }
+            if brought.is_some() || self.0.is_over() { Poll::Ready(brought) } else { Poll::Pending }
         })
         .await
     }
 
     fn go_on(&mut self, context: &mut Context<'_>) {
-        if let Some(work) = &mut self.0
-            && work.as_mut().poll(context).is_ready()
-        {
-            self.0 = None;
-        }
-    }
-}
-
-impl Drop for Errand {
-    fn drop(&mut self) {
-        // Without a runtime the process ends, and nobody waits for it.
-        if let Some(work) = self.0.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(work);
-        }
+        let _ = Pin::new(&mut self.0).poll(context);
     }
 }
 

@@ -8,19 +8,24 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 
 /// What is to come to its end, whoever waits for it. Most of the time somebody does, and then it needs no task.
-pub struct CarriedOn<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+pub struct CarriedOn<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
-impl<F: Future<Output: Send> + Send + 'static> CarriedOn<F> {
+impl<T: Send + 'static> CarriedOn<T> {
     /// Polled or not, it comes to its end.
-    pub fn new(future: F) -> Self {
+    pub fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self(Some(Box::pin(future)))
+    }
+
+    /// It has come to its end.
+    pub fn is_over(&self) -> bool {
+        self.0.is_none()
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Future for CarriedOn<F> {
-    type Output = F::Output;
+impl<T: Send + 'static> Future for CarriedOn<T> {
+    type Output = T;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let Some(future) = &mut self.0 else {
             return Poll::Pending;
         };
@@ -33,7 +38,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for CarriedOn<F> {
 }
 
 /// At the end of the process there is nobody left to carry it on for.
-impl<F: Future<Output: Send> + Send + 'static> Drop for CarriedOn<F> {
+impl<T: Send + 'static> Drop for CarriedOn<T> {
     fn drop(&mut self) {
         if let Some(rest) = self.0.take()
             && let Ok(runtime) = Handle::try_current()
@@ -43,9 +48,9 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for CarriedOn<F> {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> fmt::Debug for CarriedOn<F> {
+impl<T: Send + 'static> fmt::Debug for CarriedOn<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CarriedOn").field("is_over", &self.0.is_none()).finish()
+        f.debug_struct("CarriedOn").field("is_over", &self.is_over()).finish()
     }
 }
 
@@ -78,9 +83,7 @@ mod tests {
         assert_eq!(CarriedOn::new(async { 7 }).await, 7);
     }
 
-    async fn polled_once<F: Future<Output: Send> + Send + 'static>(
-        future: &mut CarriedOn<F>,
-    ) -> Poll<F::Output> {
+    async fn polled_once<T: Send + 'static>(future: &mut CarriedOn<T>) -> Poll<T> {
         std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Uri;
 use hyper::rt::{Read, Write};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -24,7 +24,7 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub trait Connector:
     Service<
         Uri,
-        Response: Read + Write + Connection + Unpin + Send + 'static,
+        Response: Read + Write + Unpin + Send + 'static,
         Error: Into<BoxError>,
         Future: Send + 'static,
     > + Clone
@@ -37,7 +37,7 @@ pub trait Connector:
 impl<C> Connector for C where
     C: Service<
             Uri,
-            Response: Read + Write + Connection + Unpin + Send + 'static,
+            Response: Read + Write + Unpin + Send + 'static,
             Error: Into<BoxError>,
             Future: Send + 'static,
         > + Clone

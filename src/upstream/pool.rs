@@ -232,8 +232,6 @@ mod tests {
     use http::{Method, Request, Response, Uri};
     use http_body::{Body, Frame};
     use http_body_util::BodyExt;
-    use hyper::rt::{Read, ReadBufCursor, Write};
-    use hyper_util::client::legacy::connect::{Connected, Connection};
     use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::sync::mpsc;
@@ -250,7 +248,7 @@ mod tests {
     #[derive(Clone)]
     struct Pipes(mpsc::UnboundedSender<DuplexStream>);
 
-    struct Pipe(TokioIo<DuplexStream>);
+    type Pipe = TokioIo<DuplexStream>;
 
     impl tower_service::Service<Uri> for Pipes {
         type Response = Pipe;
@@ -264,41 +262,7 @@ mod tests {
         fn call(&mut self, _: Uri) -> Self::Future {
             let (near, far) = duplex(64 * 1024);
             self.0.send(far).unwrap();
-            std::future::ready(Ok(Pipe(TokioIo::new(near))))
-        }
-    }
-
-    impl Connection for Pipe {
-        fn connected(&self) -> Connected {
-            Connected::new()
-        }
-    }
-
-    impl Read for Pipe {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            buffer: ReadBufCursor<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(context, buffer)
-        }
-    }
-
-    impl Write for Pipe {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            context: &mut Context<'_>,
-            buffer: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.0).poll_write(context, buffer)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(context)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(context)
+            std::future::ready(Ok(TokioIo::new(near)))
         }
     }
 
@@ -477,6 +441,19 @@ mod tests {
         });
         assert_eq!(home.join().unwrap(), Some(here()));
         assert_eq!(world.client.pool.place(here()).links.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_reads_costs_no_connection_if_all_of_it_is_here() {
+        let mut world = World::new();
+        let mut far = world.warm().await;
+        for _ in 0..3 {
+            let asked = world.get();
+            heard(&mut far).await;
+            far.write_all(ONE).await.unwrap();
+            drop(asked.await.unwrap().unwrap());
+        }
+        assert!(!world.has_opened_more());
     }
 
     #[tokio::test(start_paused = true)]

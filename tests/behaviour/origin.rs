@@ -16,9 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::{DuplexStream, duplex};
 use tokio::sync::{Semaphore, mpsc};
@@ -99,7 +97,7 @@ pub(crate) enum Connecting {
 }
 
 /// The proxy's end of a connection.
-pub(crate) struct Pipe(TokioIo<DuplexStream>);
+pub(crate) type Pipe = TokioIo<DuplexStream>;
 
 /// An answer without fields and body.
 pub(crate) fn reply(status: u16) -> Reply {
@@ -372,41 +370,7 @@ impl tower_service::Service<Uri> for Origin {
             }
             Some(Connecting::Never) => return Box::pin(std::future::pending()),
         }
-        Box::pin(async { Ok(Pipe(TokioIo::new(near))) })
-    }
-}
-
-impl Connection for Pipe {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Pipe {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl Write for Pipe {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        Box::pin(async { Ok(TokioIo::new(near)) })
     }
 }
 
