@@ -143,3 +143,84 @@ impl Future for Answering {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use http::Request;
+
+    use super::super::respond;
+    use super::*;
+    use crate::object::{Packed, example};
+
+    const FIELDS: &[(&str, &str)] =
+        &[("etag", "\"1\""), ("vary", "accept"), ("vary", "cookie"), ("via", "1.1 larder")];
+
+    /// Lines of a head, in no order.
+    fn lines(head: &str) -> BTreeSet<&str> {
+        head.lines().map(str::trim_end).collect()
+    }
+
+    #[test]
+    fn a_message_says_what_the_response_says() {
+        for (status, body_bytes, seconds) in
+            [(200, 0, 0), (200, 9, 5), (404, 9, 70), (301, 9, 5), (599, 9, 5), (200, 20_000, 100_000_000)]
+        {
+            let mut stored = example::stored(FIELDS, &vec![b'x'; body_bytes]);
+            let mut head = stored.head.head();
+            head.status = StatusCode::from_u16(status).unwrap();
+            (stored.head, stored.body) = Packed::new(&head, stored.body.clone());
+            let (stored, request) = (Arc::new(stored), Request::new(()).into_parts().0);
+            let now = stored.answered_at.plus(Duration::from_secs(seconds));
+            let account = Account { detail: Some("stale-while-revalidate"), ..Account::default() };
+            let message = Message::of(&stored, &Method::GET, now, &account).unwrap();
+            let response = respond::kept(&stored, &request, now, &account);
+            let fields = response.headers().iter();
+            let fields = fields.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+            let status_line =
+                format!("HTTP/1.1 {status} {}", response.status().canonical_reason().unwrap_or_default());
+            let length = format!("content-length: {body_bytes}");
+            let expected: Vec<_> = [status_line, length].into_iter().chain(fields).collect();
+            let said = [message.front(false).bytes(), &message.rest().concat()].concat();
+            let end = said.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+            assert_eq!(
+                lines(str::from_utf8(&said[..end]).unwrap()),
+                lines(&expected.join("\r\n")),
+                "{status}"
+            );
+            assert_eq!(said[end + 4..], *stored.body, "{status}");
+            let last = message.front(true);
+            assert!(last.bytes().windows(19).any(|bytes| bytes == b"connection: close\r\n"));
+        }
+    }
+
+    #[test]
+    fn what_a_message_can_not_say_is_none() {
+        let none = |fields: &[(&'static str, &'static str)], method: &Method, account: &Account| {
+            let stored = Arc::new(example::stored(fields, b"body"));
+            Message::of(&stored, method, stored.answered_at, account).is_none()
+        };
+        let plain = Account::default();
+        assert!(!none(&[], &Method::GET, &plain));
+        assert!(none(&[], &Method::HEAD, &plain));
+        assert!(none(&[("cache-status", "other; hit")], &Method::GET, &plain), "ours comes after it");
+        assert!(none(&[("content-length", "5")], &Method::GET, &plain));
+    }
+
+    #[test]
+    fn the_longest_front_has_room() {
+        let mut stored = example::stored(&[], b"");
+        for status in 100..1000 {
+            stored.head.status = StatusCode::from_u16(status).unwrap();
+            let now = stored.answered_at.plus(Duration::from_secs(99_999_999_999));
+            let copy = Arc::new(Stored { head: stored.head.clone(), ..example::stored(&[], b"") });
+            let message = Message { stored: copy, now, detail: "stale-while-revalidate" };
+            assert!(
+                message.front(true).bytes().ends_with(b"; detail=stale-while-revalidate\r\n"),
+                "{status}"
+            );
+        }
+    }
+}

@@ -135,3 +135,31 @@ impl<G> Sending<G> {
         self.stands_for
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_head_of_an_answer_without_fields_and_body_is_stood_for() {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\ndate: Sun, 22 Nov 2026 01:02:03 GMT\r\n\r\n";
+        let last = head.replace("content-length", "connection: close\r\ncontent-length");
+        assert_eq!(stand_in(head.as_bytes()), Some((false, head.len())));
+        assert_eq!(stand_in(last.as_bytes()), Some((true, last.len())));
+        assert_eq!(
+            stand_in(format!("{head}HTTP/1.1 200 OK").as_bytes()),
+            Some((false, head.len())),
+            "and the next"
+        );
+        for other in [
+            "",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            &head.replace("200 OK", "404 Not Found"),
+            &head.replace("length: 0", "length: 7"),
+            &head.replace("content-length: 0", "server: x\r\ncontent-length: 0"),
+            &head[..head.len() - 1],
+        ] {
+            assert_eq!(stand_in(other.as_bytes()), None, "{other:?}");
+        }
+    }
+}

@@ -42,12 +42,12 @@ enum WeakSlot {
     Varies(Weak<Variants>),
 }
 
-/// How many: one and a quarter megabytes in all, and what dead entries leave behind until their place is looked at. One costs a line of memory to look at, where L1 itself costs half a dozen, one after the other.
+/// How many: one and a quarter megabytes in all, and what dead entries leave behind until their place is looked at. One costs a line
+/// of memory to look at, where L1 itself costs half a dozen, one after the other.
 const SEEN_MAX: usize = 16 * 1024;
 /// One in so many look-ups that went past may take the place of something else: what is asked for often gets there soon, and what
 /// is not costs next to nothing.
 const TAKEN_IN: u32 = 16;
-
 /// So often in a row something is given before L1 is asked once: it must see it used far more often than what it would evict.
 const GIVEN_MAX: u32 = 8;
 

@@ -1,4 +1,5 @@
-//! Asking the upstream: a place at the gate, a pooled connection, one deadline for the head, a second try where that is safe.
+//! Asking the upstream: a place at the gate, a pooled connection or a new one, a deadline for the head from then on, and a second
+//! try where that is safe.
 //!
 //! A kept-alive connection may be closed by the upstream in the very moment we write to it. While nothing was written the request
 //! goes to the next one; once something was, it is tried again if the method is safe and no body was under way.
