@@ -10,7 +10,9 @@ use criterion::Criterion;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use larder::clock::Timestamp;
-use larder::object::{Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag};
+use larder::object::{
+    Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag, Whereabouts,
+};
 use larder::semantics::Lifetime;
 use larder::semantics::freshness::{Source, Staleness};
 use larder::store::{Memory, Settings};
@@ -103,5 +105,6 @@ fn stored() -> Arc<Stored> {
         live_at: AtomicU64::new(0),
         body_id: 0,
         asked_in_vain_until: AtomicU64::new(0),
+        whereabouts: Whereabouts::default(),
     })
 }

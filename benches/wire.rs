@@ -10,7 +10,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use larder::clock::Timestamp;
 use larder::object::seal::{Cipher, EncryptionKey};
 use larder::object::wire::{Envelope, Settings, Wire};
-use larder::object::{Epoch, Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag};
+use larder::object::{
+    Epoch, Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag, Whereabouts,
+};
 use larder::semantics::freshness::{Source, Staleness};
 use larder::semantics::{Lifetime, VaryOn};
 
@@ -122,5 +124,6 @@ fn stored(length: usize) -> Stored {
         live_at: AtomicU64::new(0),
         body_id: 7,
         asked_in_vain_until: AtomicU64::new(0),
+        whereabouts: Whereabouts::default(),
     }
 }

@@ -20,7 +20,7 @@ use larder::clock::Timestamp;
 use larder::object::seal::{Cipher, EncryptionKey};
 use larder::object::wire::{Envelope, SAME_BODY, Settings, Wire};
 use larder::object::wire_head::{self, Said};
-use larder::object::{Epoch, Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag};
+use larder::object::{Epoch, Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag, Whereabouts};
 use larder::semantics::freshness::{Source, Staleness};
 use larder::semantics::{Lifetime, VaryOn};
 use larder_fuzz::{lines, named};
@@ -194,6 +194,7 @@ fn with_body(headers: HeaderMap, body: Vec<u8>) -> Stored {
         stamp: Stamp(0),
         live_at: AtomicU64::new(0),
         asked_in_vain_until: AtomicU64::new(0),
+        whereabouts: Whereabouts::default(),
     }
 }
 

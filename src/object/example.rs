@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::wire_head::Envelope;
-use super::{Epoch, Head, Key, Labels, Packed, Stamp, Stored, Tag};
+use super::{Epoch, Head, Key, Labels, Packed, Stamp, Stored, Tag, Whereabouts};
 use crate::clock::Timestamp;
 use crate::semantics::VaryOn;
 use crate::semantics::freshness::{Lifetime, Source, Staleness};
@@ -109,6 +109,7 @@ impl Answer {
             stamp: Stamp(0),
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
+            whereabouts: Whereabouts::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::packed::Packed;
 use super::stamp::Stamp;
 use super::tag::{Labels, Tag};
+use super::whereabouts::Whereabouts;
 use crate::clock::Timestamp;
 use crate::semantics::freshness::Lifetime;
 use crate::semantics::range::ContentRange;
@@ -41,6 +42,8 @@ pub struct Stored {
     pub live_at: AtomicU64,
     /// The upstream failed to say more of it: until then nobody need ask again. Milliseconds since 1970.
     pub asked_in_vain_until: AtomicU64,
+    /// What L1 writes on it.
+    pub whereabouts: Whereabouts,
 }
 
 /// What an entry costs beside its lines, labels and body: this struct, the cache's own nodes (some 335 bytes), and what the allocator
@@ -62,5 +65,11 @@ impl Stored {
     pub fn weight(&self) -> usize {
         let labels = self.labels.tags.len() * size_of::<Tag>() + self.labels.path.len();
         OVERHEAD_BYTES + self.head.lines_bytes() + labels + self.body.len()
+    }
+}
+
+impl AsRef<Whereabouts> for Stored {
+    fn as_ref(&self) -> &Whereabouts {
+        &self.whereabouts
     }
 }

@@ -39,6 +39,7 @@ use super::squeeze::Squeeze;
 use super::stamp::Stamp;
 use super::stored::Stored;
 use super::tag::Labels;
+use super::whereabouts::Whereabouts;
 use super::wire_head;
 use super::wire_reader::Reader;
 
@@ -181,6 +182,7 @@ impl Wire {
             stamp: Stamp(0),
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
+            whereabouts: Whereabouts::default(),
         };
         Ok((said.envelope, stored))
     }

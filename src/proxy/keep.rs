@@ -13,7 +13,7 @@ use super::job::{Facts, Terms};
 use super::plan::variant_key;
 use super::prepare::{add_date, compact, prepare, without};
 use super::tee::Tee;
-use crate::object::{Head, Key, Labels, Packed, Stored};
+use crate::object::{Head, Key, Labels, Packed, Stored, Whereabouts};
 use crate::semantics::range::ContentRange;
 use crate::semantics::storable::Keep;
 use crate::semantics::vary::VaryOn;
@@ -133,7 +133,7 @@ impl<C: Connector> Proxy<C> {
         // One that is not there at all may be coming in.
         let is_over = |key: &Key| self.entry_at(key).is_some_and(|kept| !kept.lifetime.is_fresh(now));
         let evicted = variants.admit(key, request, answer, self.variants_max, is_over);
-        self.memory.put_variants(base, variants);
+        self.memory.put_variants(base, &variants);
         if let Some(Evicted { key, splits }) = evicted {
             self.telemetry.memory.variants_evicted.add_one(splits.as_str());
             self.memory.forget(&key);
@@ -181,6 +181,7 @@ impl<C: Connector> Proxy<C> {
             stamp: facts.stamp,
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
+            whereabouts: Whereabouts::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where answers are kept: L1 in this process. Tiers keep, they do not judge.
 
 mod filling;
-mod front;
+mod index;
 mod memory;
 mod seed;
 mod slot;

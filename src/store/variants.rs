@@ -6,18 +6,19 @@
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderName};
 
-use crate::object::Key;
+use crate::object::{Key, Whereabouts};
 use crate::semantics::vary::{self, VaryOn};
 
 /// All of one resource.
 #[derive(Debug)]
 pub struct Variants {
     vary: VaryOn,
-    kept: Mutex<Vec<Variant>>,
+    kept: Arc<Mutex<Vec<Variant>>>,
+    whereabouts: Whereabouts,
 }
 
 #[derive(Debug)]
@@ -41,7 +42,17 @@ pub struct Evicted {
 impl Variants {
     /// None yet of what varies on these.
     pub fn new(vary: VaryOn) -> Self {
-        Self { vary, kept: Mutex::default() }
+        Self { vary, kept: Arc::default(), whereabouts: Whereabouts::default() }
+    }
+
+    /// The same list, to be kept anew.
+    pub(super) fn again(&self) -> Self {
+        Self { vary: self.vary.clone(), kept: Arc::clone(&self.kept), whereabouts: Whereabouts::default() }
+    }
+
+    /// What L1 writes on it.
+    pub(super) fn whereabouts(&self) -> &Whereabouts {
+        &self.whereabouts
     }
 
     /// The fields that tell them apart.
@@ -127,6 +138,12 @@ impl Variants {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Variant>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsRef<Whereabouts> for Variants {
+    fn as_ref(&self) -> &Whereabouts {
+        &self.whereabouts
     }
 }
 
