@@ -23,7 +23,7 @@ pub struct Stored {
     /// The whole body, or the part of it that is told by …
     pub body: Bytes,
     /// … its `Content-Range`: the answer is a 206.
-    pub part: Option<ContentRange>,
+    pub part: Option<Box<ContentRange>>,
     /// Tells this body from any other that came for the same key: drawn when it came, and kept by a 304.
     pub body_id: u64,
     /// When its request was sent to the upstream.

@@ -200,6 +200,7 @@ impl Held {
             has_validator: has_validator(&stored.head.headers()),
             part: stored
                 .part
+                .as_deref()
                 .and_then(|_| stored.head.headers().get(CONTENT_RANGE)?.to_str().ok().map(str::to_owned)),
             groups: groups(&stored.head.headers()).iter().map(ToString::to_string).collect(),
             tags: Vec::new(),

@@ -160,7 +160,7 @@ enum About {
 
 impl About {
     fn of(kept: &Stored, max_object_bytes: u64) -> Option<Self> {
-        let Some(part) = kept.part else {
+        let Some(part) = kept.part.as_deref() else {
             return validation::has_validator(&kept.head.headers()).then_some(Self::Itself);
         };
         let has_all_it_says = part.length() == kept.body.len() as u64;

@@ -174,7 +174,7 @@ impl<C: Connector> Proxy<C> {
             body_id: self.dice.draw(),
             requested_at: facts.times.requested_at,
             answered_at: facts.times.answered_at,
-            part,
+            part: part.map(Box::new),
             lifetime,
             route: Arc::clone(&self.snapshot.routes.get(facts.route).name),
             labels,

@@ -76,7 +76,7 @@ impl<C: Connector> Proxy<C> {
     pub(super) fn completed(&self, exchange: Exchange, terms: &Terms) -> Option<Fetched> {
         let (response, mut facts) = exchange;
         let kept = terms.kept.as_ref()?;
-        let old = kept.part?;
+        let old = kept.part.as_deref().copied()?;
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return None;
         }
@@ -144,8 +144,8 @@ impl<C: Connector> Proxy<C> {
     /// Both parts as one, or as the whole, if they touch.
     fn joined_parts(&self, old: &Stored, new: &Stored, facts: &Facts) -> Option<Stored> {
         let mut facts = facts.clone();
-        let (old_range, new_range) = (old.part?, new.part?);
-        let (range, body) = combine((&old_range, &old.body), (&new_range, &new.body))?;
+        let (old_range, new_range) = (old.part.as_deref()?, new.part.as_deref()?);
+        let (range, body) = combine((old_range, &old.body), (new_range, &new.body))?;
         if body.len() as u64 > self.max_object_bytes {
             return None;
         }

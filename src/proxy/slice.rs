@@ -54,7 +54,7 @@ pub(super) fn has_all(stored: &Stored, method: &Method, request: &HeaderMap) -> 
 
 /// The bytes of a part that this request asks for, if the part has them all.
 pub(super) fn of_part(stored: &Stored, request: &HeaderMap) -> Option<Span> {
-    let part = stored.part?.part();
+    let part = stored.part.as_deref()?.part();
     if !if_range_holds(request, &stored.head.headers()) {
         return None;
     }
@@ -64,8 +64,8 @@ pub(super) fn of_part(stored: &Stored, request: &HeaderMap) -> Option<Span> {
 /// RFC 9110, 15.3.7.1: "If a single part is being transferred, the server generating the 206 response MUST generate a
 /// Content-Range header field, describing what range of the selected representation is enclosed".
 fn one(response: &mut Response<Body>, stored: &Stored, span: Span) {
-    let begins_at = stored.part.map_or(0, |part| part.first);
-    let total = stored.part.map_or(Some(stored.body.len() as u64), |part| part.total);
+    let begins_at = stored.part.as_deref().map_or(0, |part| part.first);
+    let total = stored.part.as_deref().map_or(Some(stored.body.len() as u64), |part| part.total);
     let first = usize::try_from(span.first.saturating_sub(begins_at)).unwrap_or(usize::MAX);
     let length = usize::try_from(span.length).unwrap_or(usize::MAX);
     // A span never reaches beyond the bytes there are.

@@ -79,7 +79,8 @@ impl<C: Connector> Proxy<C> {
             without(&keep.withheld, &mut headers);
         }
         let head = Head { status, headers };
-        let stored = self.stored(&head, kept.body.clone(), kept.part, (lifetime, labels), &facts);
+        let stored =
+            self.stored(&head, kept.body.clone(), kept.part.as_deref().copied(), (lifetime, labels), &facts);
         let stored = Arc::new(Stored { body_id: kept.body_id, ..stored });
         let base = terms.cacheable.key;
         match decided {

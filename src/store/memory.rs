@@ -27,7 +27,7 @@ use crate::telemetry::Telemetry;
 /// L1.
 #[derive(Debug)]
 pub struct Memory {
-    cache: Cache<Key, Kept, Seed>,
+    cache: Cache<Key, Slot, Seed>,
     short: Arc<Short>,
     /// So many bytes are crowded.
     crowded_bytes: u64,
@@ -41,13 +41,6 @@ struct Short {
     seed: Seed,
     entries: Index<Stored>,
     varies: Index<Variants>,
-}
-
-/// A slot, and how long it is worth its room.
-#[derive(Clone, Debug)]
-struct Kept {
-    slot: Slot,
-    room_for: Duration,
 }
 
 /// What a `Varies` slot costs beside its names.
@@ -82,10 +75,10 @@ impl Memory {
         let leaves = Arc::clone(&short);
         let cache = Cache::builder()
             .max_capacity(settings.max_size_bytes)
-            .weigher(|_, kept: &Kept| kept.weight())
+            .weigher(|_, slot: &Slot| weight(slot))
             .expire_after(RoomOnly)
-            .eviction_listener(move |key, kept: Kept, cause| {
-                leaves.goes(&key, &kept.slot);
+            .eviction_listener(move |key, slot: Slot, cause| {
+                leaves.goes(&key, &slot);
                 if matches!(cause, RemovalCause::Size | RemovalCause::Expired) {
                     counts.memory.evicted.add_one();
                 }
@@ -104,7 +97,7 @@ impl Memory {
         {
             return Some(known.clone());
         }
-        let slot = self.cache.get(key).map(|kept| kept.slot)?;
+        let slot = self.cache.get(key)?;
         if known.is_none() {
             self.short.put(hash, key, &slot);
         }
@@ -113,12 +106,8 @@ impl Memory {
 
     /// Keeps an answer.
     pub fn put(&self, key: Key, stored: Arc<Stored>) {
-        let Lifetime { fresh_until, stale, .. } = stored.lifetime;
-        let useful_until = fresh_until.plus(stale.longest());
-        let kept_for = if stored.head.has_validator() { ASKED_ABOUT_FOR } else { STALE_FOR };
-        let room_for = useful_until.since(stored.answered_at).saturating_add(kept_for);
         self.telemetry.memory.stored.add_one();
-        self.insert(key, Kept { slot: Slot::Entry(stored), room_for });
+        self.insert(key, &Slot::Entry(stored));
     }
 
     /// Forgets what lies there.
@@ -146,8 +135,7 @@ impl Memory {
     /// Keeps the list of the variants under this key: also when it has grown, since it is weighed then.
     pub fn put_variants(&self, key: Key, variants: &Variants) {
         // What is replaced by itself would be marked as gone.
-        let variants = Arc::new(variants.again());
-        self.insert(key, Kept { slot: Slot::Varies(variants), room_for: VARIES_FOR });
+        self.insert(key, &Slot::Varies(Arc::new(variants.again())));
     }
 
     /// Whether moka hears that this is given. It decides by that who has to go, and must know what is in use; so where room is
@@ -157,11 +145,10 @@ impl Memory {
         if self.is_crowded.load(Relaxed) { slot.whereabouts().is_news_when_given() } else { is_turn() }
     }
 
-    fn insert(&self, key: Key, kept: Kept) {
-        let slot = kept.slot.clone();
+    fn insert(&self, key: Key, slot: &Slot) {
         slot.whereabouts().keep_as(key);
-        self.cache.insert(key, kept);
-        self.short.put(self.short.seed.hash(&key), &key, &slot);
+        self.cache.insert(key, slot.clone());
+        self.short.put(self.short.seed.hash(&key), &key, slot);
         // moka evicts when it gets round to it; a burst of large entries must not outrun it.
         self.cache.run_pending_tasks();
         self.is_crowded.store(self.cache.weighted_size() > self.crowded_bytes, Relaxed);
@@ -209,28 +196,37 @@ fn is_turn() -> bool {
     .unwrap_or(true)
 }
 
-impl Kept {
-    fn weight(&self) -> u32 {
-        let bytes = match &self.slot {
-            Slot::Entry(stored) => stored.weight(),
-            Slot::Varies(variants) => {
-                let names = variants.vary().names();
-                let text = names.iter().map(|name| name.as_str().len() + NAME_BYTES).sum::<usize>();
-                VARIES_BYTES + text + variants.count() * (VARIANT_BYTES + names.len() * size_of::<u64>())
-            }
-        };
-        u32::try_from(bytes).unwrap_or(u32::MAX)
-    }
+fn weight(slot: &Slot) -> u32 {
+    let bytes = match slot {
+        Slot::Entry(stored) => stored.weight(),
+        Slot::Varies(variants) => {
+            let names = variants.vary().names();
+            let text = names.iter().map(|name| name.as_str().len() + NAME_BYTES).sum::<usize>();
+            VARIES_BYTES + text + variants.count() * (VARIANT_BYTES + names.len() * size_of::<u64>())
+        }
+    };
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-impl Expiry<Key, Kept> for RoomOnly {
-    fn expire_after_create(&self, _: &Key, kept: &Kept, _: Instant) -> Option<Duration> {
-        Some(kept.room_for)
+/// How long it is worth its room.
+fn room_for(slot: &Slot) -> Duration {
+    let Slot::Entry(stored) = slot else {
+        return VARIES_FOR;
+    };
+    let Lifetime { fresh_until, stale, .. } = &stored.lifetime;
+    let useful_until = fresh_until.plus(stale.longest());
+    let kept_for = if stored.head.has_validator() { ASKED_ABOUT_FOR } else { STALE_FOR };
+    useful_until.since(stored.answered_at).saturating_add(kept_for)
+}
+
+impl Expiry<Key, Slot> for RoomOnly {
+    fn expire_after_create(&self, _: &Key, slot: &Slot, _: Instant) -> Option<Duration> {
+        Some(room_for(slot))
     }
 
     /// Without this a key that is written again would keep its first deadline.
-    fn expire_after_update(&self, _: &Key, kept: &Kept, _: Instant, _: Option<Duration>) -> Option<Duration> {
-        Some(kept.room_for)
+    fn expire_after_update(&self, _: &Key, slot: &Slot, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(room_for(slot))
     }
 }
 
