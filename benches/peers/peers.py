@@ -62,7 +62,8 @@ BARE_PROXY = "bare proxy"
 PEERS = {
     LARDER: Peer("Larder", "proxy", [LARDER_BINARY, "run", "-c", "@DIR@/larder.toml"], {"larder.toml": "larder.toml"},
                  version=[LARDER_BINARY, "--version"]),
-    "epoll": floor("raw epoll", "epoll", only=("hit", "hit-100k", "light")),
+    "epoll": floor("raw epoll", "epoll", only=("hit", "hit-100k", "hit-1m", "light")),
+    "sendfile": floor("raw epoll, sendfile", "sendfile", only=("hit-100k", "hit-1m")),
     BARE: floor("bare hyper", "percore", only=("hit", "hit-many", "hit-100k", "hit-1m", "light", "cores")),
     "multi": floor("bare hyper, one runtime", "multi", only=("hit", "cores")),
     "smallest": floor("hyper + smallest cache", "cache", only=("hit", "hit-many", "hit-100k", "light", "cores")),

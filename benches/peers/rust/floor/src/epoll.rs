@@ -1,6 +1,8 @@
-//! The kernel's floor: epoll, a parser of heads, one vectored write. No runtime, no hyper.
+//! The kernel's floor: epoll, a parser of heads, one vectored write; or the body from a file in memory, which the kernel need not
+//! copy. No runtime, no hyper.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -9,6 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::fs::{MemfdFlags, memfd_create, sendfile};
 
 use crate::answer::Answer;
 use crate::serve::{Outcome, listener};
@@ -26,12 +29,16 @@ struct Connection {
 struct Ready {
     head: Bytes,
     body: Bytes,
+    /// The body once more, where the kernel sends it from.
+    file: Option<File>,
     started: Instant,
 }
 
-pub fn run(address: SocketAddr, answer: &Answer) -> Outcome {
+pub fn run(address: SocketAddr, answer: &Answer, from_file: bool) -> Outcome {
     let listener = listener(address)?;
+    let file = if from_file { Some(in_memory(&answer.body)?) } else { None };
     let ready = Ready {
+        file,
         head: format!("{}date: Mon, 02 Jan 2023 03:04:05 GMT\r\n", answer.head()).into(),
         body: answer.body.clone(),
         started: Instant::now(),
@@ -59,6 +66,12 @@ pub fn run(address: SocketAddr, answer: &Answer) -> Outcome {
     }
 }
 
+fn in_memory(body: &[u8]) -> std::io::Result<File> {
+    let mut file = File::from(memfd_create("body", MemfdFlags::CLOEXEC)?);
+    file.write_all(body)?;
+    Ok(file)
+}
+
 /// Has epoll tell when there is something to read; by what name it does.
 fn watch(epoll: &OwnedFd, source: &(impl AsFd + AsRawFd)) -> Result<u64, Box<dyn std::error::Error>> {
     let name = u64::try_from(source.as_raw_fd())?;
@@ -78,12 +91,13 @@ impl Connection {
             done += length;
             let mut digits = itoa::Buffer::new();
             let age = digits.format(ready.started.elapsed().as_secs());
+            let body: &[u8] = if ready.file.is_some() { &[] } else { &ready.body };
             let mut parts = [
                 IoSlice::new(&ready.head),
                 IoSlice::new(b"age: "),
                 IoSlice::new(age.as_bytes()),
                 IoSlice::new(b"\r\n\r\n"),
-                IoSlice::new(&ready.body),
+                IoSlice::new(body),
             ];
             let mut left = &mut parts[..];
             while !left.is_empty() {
@@ -92,10 +106,28 @@ impl Connection {
                     Ok(written) => IoSlice::advance_slices(&mut left, written),
                 }
             }
+            if let Some(file) = &ready.file
+                && self.send(file, ready.body.len()).is_err()
+            {
+                return false;
+            }
         }
         self.buffer.copy_within(done..self.filled, 0);
         self.filled -= done;
         true
+    }
+
+    /// The head has gone without `MSG_MORE`: held back for the body, it made 100 KiB cost a third more.
+    fn send(&self, body: &File, body_bytes: usize) -> std::io::Result<()> {
+        let mut left = body_bytes;
+        let mut offset = 0;
+        while left > 0 {
+            match sendfile(&self.stream, body, Some(&mut offset), left)? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                sent => left -= sent,
+            }
+        }
+        Ok(())
     }
 }
 

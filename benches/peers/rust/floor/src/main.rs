@@ -3,6 +3,7 @@
 //! `floor MODE LISTEN [threads=1] [size=1024] [upstream=ADDRESS]`, where MODE is
 //!
 //! - `epoll`: a loop over epoll, a parser of heads and one vectored write: about what the kernel's TCP costs;
+//! - `sendfile`: the same, the body sent by the kernel from a file in memory, which spares its copy;
 //! - `percore`: hyper, a single-threaded runtime on each core with a socket of its own on the address;
 //! - `multi`: hyper, one runtime with threads that share their work;
 //! - `cache`: as `percore`, with what the smallest cache must do: key, lock, map, the copy of a head, `Age`;
@@ -56,7 +57,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let answer = Arc::new(Answer::new(options.body_bytes));
     let Options { listen, threads, .. } = options;
     match options.mode.as_str() {
-        "epoll" => serve::on_threads(threads, move || epoll::run(listen, &answer)),
+        mode @ ("epoll" | "sendfile") => {
+            let from_file = mode == "sendfile";
+            serve::on_threads(threads, move || epoll::run(listen, &answer, from_file))
+        }
         "percore" => serve::on_threads(threads, move || {
             let answer = Arc::clone(&answer);
             serve::runtime_a_core(listen, move |stream| {
