@@ -9,6 +9,7 @@ use bytes::Bytes;
 use criterion::Criterion;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use larder::arena::Twin;
 use larder::clock::Timestamp;
 use larder::object::{
     Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag, Whereabouts,
@@ -62,8 +63,13 @@ fn puts(criterion: &mut Criterion) {
 }
 
 fn memory(max_size_bytes: u64) -> Memory {
-    let settings =
-        Settings { max_size_bytes, max_object_bytes: 1 << 20, max_filling_bytes: 1 << 20, max_variants: 64 };
+    let settings = Settings {
+        max_size_bytes,
+        max_object_bytes: 1 << 20,
+        max_filling_bytes: 1 << 20,
+        max_sendfile_bytes: 0,
+        max_variants: 64,
+    };
     Memory::new(&settings, Arc::new(Telemetry::new(["things"])))
 }
 
@@ -106,5 +112,6 @@ fn stored() -> Arc<Stored> {
         body_id: 0,
         asked_in_vain_until: AtomicU64::new(0),
         whereabouts: Whereabouts::default(),
+        twin: Twin::default(),
     })
 }

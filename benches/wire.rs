@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use larder::arena::Twin;
 use larder::clock::Timestamp;
 use larder::object::seal::{Cipher, EncryptionKey};
 use larder::object::wire::{Envelope, Settings, Wire};
@@ -125,5 +126,6 @@ fn stored(length: usize) -> Stored {
         body_id: 7,
         asked_in_vain_until: AtomicU64::new(0),
         whereabouts: Whereabouts::default(),
+        twin: Twin::default(),
     }
 }

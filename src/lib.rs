@@ -19,6 +19,9 @@ pub mod secret;
 /// What a misspelt word was meant to be.
 pub mod spelling;
 
+/// Large bodies once more, where the kernel sends them from.
+pub mod arena;
+
 /// The law of HTTP caching: functions of messages and times.
 pub mod semantics;
 

@@ -195,6 +195,7 @@ fn with_body(headers: HeaderMap, body: Vec<u8>) -> Stored {
         live_at: AtomicU64::new(0),
         asked_in_vain_until: AtomicU64::new(0),
         whereabouts: Whereabouts::default(),
+        twin: larder::arena::Twin::default(),
     }
 }
 

@@ -301,6 +301,7 @@ fn memory(memory: &Memory, written: &mut Written) -> store::Settings {
         max_size_bytes: memory.max_size.0,
         max_object_bytes: memory.max_object.0,
         max_filling_bytes: memory.max_filling.0,
+        max_sendfile_bytes: memory.max_sendfile.0,
         max_variants: usize::try_from(memory.max_variants).unwrap_or(usize::MAX),
     }
 }

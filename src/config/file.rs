@@ -115,6 +115,8 @@ pub(super) struct Memory {
     pub max_object: Size,
     /// Bytes of the bodies that are coming in to be kept, or to be part of a key; past it they are only passed on.
     pub max_filling: Size,
+    /// Bytes of second copies of large bodies that are often asked for, which the kernel then sends without copying them; 0 for none.
+    pub max_sendfile: Size,
     /// Variants of one URL that are kept (Vary); for a further one the oldest goes.
     pub max_variants: u32,
 }
@@ -259,6 +261,7 @@ impl Default for Memory {
             max_size: Size(256_000_000),
             max_object: Size(8_000_000),
             max_filling: Size(64_000_000),
+            max_sendfile: Size(64_000_000),
             max_variants: 64,
         }
     }

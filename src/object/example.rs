@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::wire_head::Envelope;
 use super::{Epoch, Head, Key, Labels, Packed, Stamp, Stored, Tag, Whereabouts};
+use crate::arena::Twin;
 use crate::clock::Timestamp;
 use crate::semantics::VaryOn;
 use crate::semantics::freshness::{Lifetime, Source, Staleness};
@@ -110,6 +111,7 @@ impl Answer {
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
             whereabouts: Whereabouts::default(),
+            twin: Twin::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::packed::Packed;
 use super::stamp::Stamp;
 use super::tag::{Labels, Tag};
 use super::whereabouts::Whereabouts;
+use crate::arena::Twin;
 use crate::clock::Timestamp;
 use crate::semantics::freshness::Lifetime;
 use crate::semantics::range::ContentRange;
@@ -44,6 +45,8 @@ pub struct Stored {
     pub asked_in_vain_until: AtomicU64,
     /// What L1 writes on it.
     pub whereabouts: Whereabouts,
+    /// The body once more, where the kernel sends it from; whoever sends it sees to that.
+    pub twin: Twin,
 }
 
 /// What an entry costs beside its lines, labels and body: this struct, the cache's own nodes (some 335 bytes), and what the allocator

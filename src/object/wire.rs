@@ -42,6 +42,7 @@ use super::tag::Labels;
 use super::whereabouts::Whereabouts;
 use super::wire_head;
 use super::wire_reader::Reader;
+use crate::arena::Twin;
 
 pub use super::unreadable::Unreadable;
 pub use super::wire_head::Envelope;
@@ -183,6 +184,7 @@ impl Wire {
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
             whereabouts: Whereabouts::default(),
+            twin: Twin::default(),
         };
         Ok((said.envelope, stored))
     }

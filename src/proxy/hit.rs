@@ -40,7 +40,8 @@ impl<C> Proxy<C> {
         let Hit { stored, now, account } = hit;
         let message = match form {
             Form::Message if !client.kinds.has_condition() => {
-                Message::of(stored, &client.parts.method, *now, account)
+                let message = Message::of(stored, &client.parts.method, *now, account);
+                message.map(|message| message.sent_from(self.arena.as_ref()))
             }
             Form::Message | Form::Response => None,
         };

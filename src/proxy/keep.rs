@@ -13,6 +13,7 @@ use super::job::{Facts, Terms};
 use super::plan::variant_key;
 use super::prepare::{add_date, compact, prepare, without};
 use super::tee::Tee;
+use crate::arena::Twin;
 use crate::object::{Head, Key, Labels, Packed, Stored, Whereabouts};
 use crate::semantics::range::ContentRange;
 use crate::semantics::storable::Keep;
@@ -182,6 +183,7 @@ impl<C: Connector> Proxy<C> {
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
             whereabouts: Whereabouts::default(),
+            twin: Twin::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::body::Body;
 use super::respond::Account;
+use crate::arena::{Arena, Extent};
 use crate::clock::Timestamp;
 use crate::object::Stored;
 use crate::semantics::fields::{self, CacheStatus};
@@ -49,6 +50,8 @@ pub struct Message {
     stored: Arc<Stored>,
     now: Timestamp,
     detail: &'static str,
+    /// Where the body lies once more, for a socket that can send it from there.
+    file: Option<Arc<Extent>>,
 }
 
 /// The beginning of a message: all of it that depends on the moment.
@@ -72,7 +75,13 @@ impl Message {
             && !stored.head.has_cache_status
             && account.key.is_none();
         let detail = account.detail.unwrap_or("memory");
-        is_plain.then(|| Self { stored: Arc::clone(stored), now, detail })
+        is_plain.then(|| Self { stored: Arc::clone(stored), now, detail, file: None })
+    }
+
+    /// The same, with its body from there if that is where it lies.
+    pub(super) fn sent_from(self, arena: Option<&Arc<Arena>>) -> Self {
+        let file = arena.and_then(|arena| arena.find(&self.stored.twin, &self.stored.body));
+        Self { file, ..self }
     }
 
     /// Its beginning. `closes`: it is the last on its connection.
@@ -106,11 +115,26 @@ impl Message {
         front
     }
 
+    /// Where the body lies beside memory.
+    pub fn file(&self) -> Option<&Arc<Extent>> {
+        self.file.as_ref()
+    }
+
     /// What comes behind the front.
     pub fn rest(&self) -> [&[u8]; 2] {
         let Stored { head, body, .. } = &*self.stored;
         let text = head.message().map_or(&[][..], |text| text);
         if head.is_joined() { [text, &[]] } else { [text, body] }
+    }
+}
+
+#[cfg(test)]
+impl Message {
+    /// With this body, which lies there once more.
+    pub fn example(body: &[u8], file: Option<Arc<Extent>>) -> Self {
+        let stored = Arc::new(crate::object::example::stored(&[], body));
+        let now = stored.answered_at;
+        Self { stored, now, detail: "memory", file }
     }
 }
 
@@ -216,7 +240,7 @@ mod tests {
             stored.head.status = StatusCode::from_u16(status).unwrap();
             let now = stored.answered_at.plus(Duration::from_secs(99_999_999_999));
             let copy = Arc::new(Stored { head: stored.head.clone(), ..example::stored(&[], b"") });
-            let message = Message { stored: copy, now, detail: "stale-while-revalidate" };
+            let message = Message { stored: copy, now, detail: "stale-while-revalidate", file: None };
             assert!(
                 message.front(true).bytes().ends_with(b"; detail=stale-while-revalidate\r\n"),
                 "{status}"

@@ -70,6 +70,7 @@ pub use snapshot::Snapshot;
 pub use target::Peer;
 pub use upgrade::Hold;
 
+use crate::arena::Arena;
 use crate::clock::Clock;
 use crate::invalidation::{self, Record};
 use crate::naming::Bounds;
@@ -85,6 +86,8 @@ use uncacheable::Uncacheable;
 pub struct Proxy<C> {
     snapshot: Arc<Snapshot>,
     memory: Memory,
+    /// Where large bodies lie once more, if they do.
+    arena: Option<Arc<Arena>>,
     filling: Arc<Filling>,
     record: Arc<Record>,
     /// How much may come of templates, and of what an answer says that it is called.
@@ -175,6 +178,7 @@ impl<C> Proxy<C> {
         Arc::new(Self {
             shared,
             memory: Memory::new(&parts.memory, Arc::clone(telemetry)),
+            arena: arena(&parts.memory, telemetry),
             filling: Filling::new(parts.memory.max_filling_bytes, Arc::clone(telemetry)),
             flights: Flights::new(Arc::clone(telemetry), Arc::clone(&record)),
             record,
@@ -230,6 +234,19 @@ impl<C> Proxy<C> {
     pub fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
+}
+
+/// None: there is to be none, or the kernel has none. Nothing is lost but the spared copy.
+fn arena(settings: &store::Settings, telemetry: &Arc<Telemetry>) -> Option<Arc<Arena>> {
+    let max_bytes = settings.max_sendfile_bytes;
+    let counts = Arc::clone(telemetry);
+    let tell = Box::new(move |change| counts.memory.sendfile_bytes.add(change));
+    let arena = (max_bytes > 0).then(|| Arena::new(max_bytes, tell))?;
+    arena
+        .inspect_err(
+            |error| tracing::info!(%error, "no file in memory: large bodies are copied when they are sent"),
+        )
+        .ok()
 }
 
 impl Dice {

@@ -15,8 +15,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::from_file;
 use super::lines::HeadLines;
-use super::outbox::{Outbox, Sending};
+use super::outbox::{Outbox, Piece, Sending};
 use crate::proxy::Message;
 
 /// What a connection has done so far.
@@ -251,7 +252,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Socket<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> Socket<IO> {
+impl<IO: AsyncWrite + Unpin + 'static> Socket<IO> {
     /// Sends a message, if one is to go out for these bytes: how many of them it went out for.
     fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<Option<usize>>> {
         self.vitals.outbox.set_clear(false);
@@ -261,13 +262,17 @@ impl<IO: AsyncWrite + Unpin> Socket<IO> {
         let Some(sending) = &mut self.sending else {
             return Poll::Ready(Ok(None));
         };
-        while let Some(polled) = sending.write(|pieces| match pieces {
-            [piece] => Pin::new(&mut self.io).poll_write(context, piece),
-            pieces => Pin::new(&mut self.io).poll_write_vectored(context, pieces),
+        while let Some(polled) = sending.write(|piece| match piece {
+            Piece::Slices([piece]) => Pin::new(&mut self.io).poll_write(context, piece),
+            Piece::Slices(pieces) => Pin::new(&mut self.io).poll_write_vectored(context, pieces),
+            Piece::File(extent, sent) => from_file::poll_send(&mut self.io, context, extent, sent),
         }) {
-            match ready!(self.vitals.wrote(polled, |bytes| *bytes))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => sending.wrote(written),
+            match ready!(self.vitals.wrote(polled, |bytes| *bytes)) {
+                // Whatever kept the kernel from it: if the client is gone, the next write says so.
+                Ok(0) | Err(_) if sending.leave_file() => {}
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => sending.wrote(written),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
         let stands_for = sending.stands_for();
@@ -276,7 +281,7 @@ impl<IO: AsyncWrite + Unpin> Socket<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Socket<IO> {
+impl<IO: AsyncWrite + Unpin + 'static> AsyncWrite for Socket<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -3,6 +3,7 @@
 
 mod connection;
 pub mod drain;
+mod from_file;
 mod io;
 mod lines;
 pub mod listener;

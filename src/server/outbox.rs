@@ -13,8 +13,9 @@
 use std::cell::RefCell;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::arena::Extent;
 use crate::proxy::Message;
 
 /// Of one connection. Only its own task uses it. `G` is held as long as a message is on its way.
@@ -28,6 +29,8 @@ pub struct Outbox<G> {
 #[derive(Debug)]
 pub struct Sending<G> {
     message: Message,
+    /// Where its body is sent from instead.
+    file: Option<Arc<Extent>>,
     /// Until its last byte is gone.
     _guard: G,
     /// The protocol has said that it is the connection's last.
@@ -36,6 +39,15 @@ pub struct Sending<G> {
     sent: usize,
     /// Bytes of the protocol's that it goes out for.
     stands_for: usize,
+}
+
+/// What is to be written next.
+#[derive(Debug)]
+pub enum Piece<'p> {
+    /// Bytes in memory.
+    Slices(&'p [io::IoSlice<'p>]),
+    /// A body that lies there, behind its first bytes, which are gone.
+    File(&'p Extent, usize),
 }
 
 /// How the head begins that a message goes out for.
@@ -86,7 +98,8 @@ impl<G> Outbox<G> {
             return Ok(None);
         };
         let (closes, stands_for) = stand_in(bytes).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Some(Sending { message, _guard: guard, closes, sent: 0, stands_for }))
+        let file = message.file().cloned();
+        Ok(Some(Sending { message, file, _guard: guard, closes, sent: 0, stands_for }))
     }
 
     fn next(&self) -> MutexGuard<'_, Option<(Message, G)>> {
@@ -107,22 +120,32 @@ fn stand_in(bytes: &[u8]) -> Option<(bool, usize)> {
 
 impl<G> Sending<G> {
     /// Writes on; how many bytes of it were written, or none: it is all gone.
-    pub fn write<T>(&self, write: impl FnOnce(&[io::IoSlice<'_>]) -> T) -> Option<T> {
+    pub fn write<T>(&self, write: impl FnOnce(Piece<'_>) -> T) -> Option<T> {
         let front = self.message.front(self.closes);
         let [text, body] = self.message.rest();
+        let body = if self.file.is_some() { &[] } else { body };
         // Most are short and go out at once: to copy one is less work than for the kernel to gather its pieces.
         if self.sent == 0 && body.is_empty() && text.len() <= FLAT_BYTES_MAX {
             return Some(FLAT.with_borrow_mut(|flat| {
                 flat.clear();
                 flat.extend_from_slice(front.bytes());
                 flat.extend_from_slice(text);
-                write(&[io::IoSlice::new(flat)])
+                write(Piece::Slices(&[io::IoSlice::new(flat)]))
             }));
+        }
+        let in_memory = front.bytes().len() + text.len() + body.len();
+        if let (Some(file), Some(sent)) = (&self.file, self.sent.checked_sub(in_memory)) {
+            return (sent < file.body_bytes()).then(|| write(Piece::File(file, sent)));
         }
         let mut pieces = [front.bytes(), text, body].map(io::IoSlice::new);
         let mut pieces = &mut pieces[..];
         io::IoSlice::advance_slices(&mut pieces, self.sent);
-        (!pieces.is_empty()).then(|| write(pieces))
+        (!pieces.is_empty()).then(|| write(Piece::Slices(pieces)))
+    }
+
+    /// The rest goes out as it lies in memory; whether that is new.
+    pub fn leave_file(&mut self) -> bool {
+        self.file.take().is_some()
     }
 
     /// So many bytes more are gone.

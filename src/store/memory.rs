@@ -249,6 +249,7 @@ mod tests {
             max_size_bytes,
             max_object_bytes: 1 << 20,
             max_filling_bytes: 1 << 20,
+            max_sendfile_bytes: 0,
             max_variants: 64,
         };
         Memory::new(&settings, Arc::default())

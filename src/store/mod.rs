@@ -21,6 +21,8 @@ pub struct Settings {
     pub max_object_bytes: u64,
     /// Bytes of bodies that are coming in to be kept; past it answers stream through unkept.
     pub max_filling_bytes: u64,
+    /// Bytes of second copies of large bodies, which the kernel sends without copying them; 0: none.
+    pub max_sendfile_bytes: u64,
     /// Variants of one resource; for a further one the oldest goes.
     pub max_variants: usize,
 }

@@ -144,6 +144,11 @@ fn memory(page: &mut Page, memory: &MemoryMetrics) {
         "Bytes of bodies that are coming in to be kept or to be part of a key.",
         &memory.filling_bytes,
     );
+    page.gauge(
+        "larder_memory_sendfile_bytes",
+        "Bytes of second copies of large bodies, which the kernel sends from.",
+        &memory.sendfile_bytes,
+    );
 }
 
 fn variants(page: &mut Page, memory: &MemoryMetrics) {

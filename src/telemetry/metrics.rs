@@ -106,6 +106,8 @@ pub struct MemoryMetrics {
     pub evicted: Counter,
     /// Bytes of bodies that are coming in to be kept or to be part of a key.
     pub filling_bytes: Gauge,
+    /// Bytes of second copies of large bodies, which the kernel sends from.
+    pub sendfile_bytes: Gauge,
     /// Variants that had to go because there were too many, by the header that splits them most.
     pub variants_evicted: CountByName,
 }

@@ -114,6 +114,7 @@ pub struct MemoryStats {
     pub stored: u64,
     pub evicted: u64,
     pub filling_bytes: i64,
+    pub sendfile_bytes: i64,
     pub variants_evicted: BTreeMap<String, u64>,
 }
 
@@ -229,6 +230,7 @@ impl MemoryStats {
             stored: memory.stored.get(),
             evicted: memory.evicted.get(),
             filling_bytes: memory.filling_bytes.get(),
+            sendfile_bytes: memory.sendfile_bytes.get(),
             variants_evicted: memory.variants_evicted.get(),
         }
     }

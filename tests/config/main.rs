@@ -79,7 +79,7 @@ fn the_defaults_are_those_of_the_description() {
     assert_eq!(seconds.map(|time| time.as_secs()), [3, 30, 30, 30]);
     let memory = &settings.memory;
     assert_eq!((memory.max_size_bytes, memory.max_object_bytes), (256_000_000, 8_000_000));
-    assert_eq!(memory.max_filling_bytes, 64_000_000);
+    assert_eq!((memory.max_filling_bytes, memory.max_sendfile_bytes), (64_000_000, 64_000_000));
     let policy = &settings.unrouted.policy;
     assert_eq!((policy.ttl, policy.negative_ttl), (Duration::ZERO, Duration::ZERO));
     assert!((policy.jitter - 0.05).abs() < 1e-9);

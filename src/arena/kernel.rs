@@ -1,0 +1,62 @@
+//! What is asked of the kernel: a file in memory, holes in it, and to send from it. Where it knows no such things, there is no arena.
+
+pub use system::{file, free, send, write};
+
+#[cfg(target_os = "linux")]
+mod system {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create, sendfile};
+    use rustix::io::pwrite;
+    use rustix::process::{Resource, getrlimit};
+
+    /// An empty file, and the size of its pages.
+    pub fn file() -> io::Result<(File, u64)> {
+        // Past a limit on the length of files the kernel ends the process.
+        if getrlimit(Resource::Fsize).current.is_some() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let page_bytes = u64::try_from(rustix::param::page_size()).map_err(io::Error::other)?;
+        Ok((File::from(memfd_create("larder", MemfdFlags::CLOEXEC)?), page_bytes))
+    }
+
+    /// Writes there; how many bytes.
+    pub fn write(file: &File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        Ok(pwrite(file, bytes, offset)?)
+    }
+
+    /// Takes the pages out.
+    pub fn free(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
+        Ok(fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, bytes)?)
+    }
+
+    /// Sends from there; how many bytes the socket took.
+    pub fn send(socket: impl AsFd, file: &File, mut offset: u64, bytes: usize) -> io::Result<usize> {
+        Ok(sendfile(socket, file, Some(&mut offset), bytes)?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::fs::File;
+    use std::io;
+    use std::os::fd::AsFd;
+
+    pub fn file() -> io::Result<(File, u64)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn write(_: &File, _: u64, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn free(_: &File, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub fn send(_: impl AsFd, _: &File, _: u64, _: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
