@@ -21,6 +21,7 @@ mod broken_origin;
 mod commands;
 mod demo;
 mod drain;
+mod from_file;
 mod herd;
 mod hits;
 mod hostile;

@@ -1,0 +1,198 @@
+//! Large bodies that are asked for often lie once more in a file in memory, from which the kernel sends them: what clients see is the
+//! same, and the room comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::client::Raw;
+use crate::larder::{CACHED, Larder, poll};
+use crate::origin::Origin;
+
+/// More than two sockets take of a body that nobody reads.
+const LONG: usize = 7_900_000;
+const SHORT: usize = 100_000;
+/// In pages.
+const SHORT_ROOM: u64 = 102_400;
+
+/// One that no other target has, nor this one's next; no part of it is like another.
+fn body(target: &str, version: usize, size: usize) -> Vec<u8> {
+    let mut seed =
+        target.bytes().fold(version as u64 + 1, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+    let word = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Some((seed >> 32) as u32)
+    };
+    std::iter::from_fn(word).flat_map(u32::to_le_bytes).take(size).collect()
+}
+
+/// Its answers are another version once `changed`.
+fn origin(size: usize, changed: Arc<AtomicUsize>) -> Origin {
+    Origin::start(move |exchange| {
+        let target = exchange.request.target.clone();
+        let version = changed.load(Ordering::SeqCst);
+        let size = if target.starts_with("/things/small/") { 10 } else { size };
+        exchange.answer("200 OK", &[], &body(&target, version, size))
+    })
+}
+
+/// Bytes of second copies.
+fn held(larder: &Larder) -> u64 {
+    larder.stats()["memory"]["sendfile_bytes"].as_u64().unwrap()
+}
+
+/// Asks until there is a second copy.
+fn warm(larder: &Larder, target: &str) {
+    let before = held(larder);
+    let mut client = larder.connect();
+    let copied = poll(|| {
+        client.ask(target, &[]).unwrap();
+        client.read_response().unwrap();
+        (held(larder) > before).then_some(())
+    });
+    assert!(copied.is_some(), "{target}");
+    // A long one is not written at once.
+    for _ in 0..LONG / (256 * 1024) {
+        client.ask(target, &[]).unwrap();
+        client.read_response().unwrap();
+    }
+}
+
+fn purge(larder: &Larder, path: &str) {
+    let order = serde_json::json!({ "paths": [path], "wait": "self" }).to_string();
+    let answer = larder.admin("/invalidate", &["--data", &order]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+/// Whether so much is held in the end; memory lets go of what is gone when it has something to do.
+fn comes_to(larder: &Larder, bytes: u64) -> bool {
+    let mut client = larder.connect();
+    let mut number = 0;
+    let is_so = || {
+        for _ in 0..100 {
+            number += 1;
+            client.ask(&format!("/things/small/{number}"), &[]).unwrap();
+            client.read_response().unwrap();
+        }
+        (held(larder) == bytes).then_some(())
+    };
+    poll(is_so).is_some()
+}
+
+/// The body of the next response, a bit at a time.
+fn read_slowly(client: &mut Raw) -> Vec<u8> {
+    let head = client.read_head().unwrap();
+    let length: usize = head.field("content-length").unwrap().parse().unwrap();
+    let mut all = Vec::new();
+    while all.len() < length {
+        all.extend(client.read_exactly((length - all.len()).min(700_001)).unwrap());
+        thread::sleep(Duration::from_millis(2));
+    }
+    all
+}
+
+#[test]
+fn what_is_asked_for_often_is_the_same_from_its_file() {
+    let origin = origin(SHORT, Arc::default());
+    let larder = Larder::before(&origin, CACHED);
+    let expected = body("/things/1", 0, SHORT);
+    larder.curl("/things/1", &[]);
+    larder.curl("/things/1", &[]);
+    assert_eq!(held(&larder), 0, "not yet");
+    warm(&larder, "/things/1");
+    assert_eq!(held(&larder), SHORT_ROOM);
+    for arguments in [&["--http1.1"][..], &["--http2-prior-knowledge"], &["--http1.0"]] {
+        let answer = larder.curl("/things/1", arguments);
+        assert!(answer.is_hit() && answer.body == expected, "{arguments:?}: {}", answer.head);
+    }
+    let last = larder.curl("/things/1", &["-H", "Connection: close"]);
+    assert!(last.field("connection") == Some("close") && last.body == expected, "{}", last.head);
+    let head = larder.curl("/things/1", &["--head"]);
+    assert_eq!((head.field("content-length"), head.body.len()), (Some("100000"), 0), "{head:?}");
+    let part = larder.curl("/things/1", &["--range", "70000-90000"]);
+    assert!(part.status == 206 && part.body == expected[70_000..=90_000], "{}", part.head);
+    assert_eq!((origin.count("/"), held(&larder)), (1, SHORT_ROOM));
+}
+
+#[test]
+fn pipelined_answers_come_in_their_order_to_who_reads_slowly() {
+    let origin = origin(1_000_000, Arc::default());
+    let larder = Larder::before(&origin, CACHED);
+    warm(&larder, "/things/1");
+    warm(&larder, "/things/2");
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = larder.connect();
+                let targets = ["/things/1", "/things/small/1", "/things/2", "/things/1", "/things/2"];
+                for target in targets {
+                    client.ask(target, &[]).unwrap();
+                }
+                for target in targets {
+                    let size = if target == "/things/small/1" { 10 } else { 1_000_000 };
+                    assert!(read_slowly(&mut client) == body(target, 0, size), "{target}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn what_is_replaced_while_it_is_sent_arrives_as_it_was() {
+    let changed = Arc::<AtomicUsize>::default();
+    let origin = origin(LONG, Arc::clone(&changed));
+    let larder = Larder::before(&origin, CACHED);
+    warm(&larder, "/things/1");
+    let old_room = held(&larder);
+    let mut slow = larder.connect();
+    slow.ask("/things/1", &[]).unwrap();
+    let head = slow.read_head().unwrap();
+    assert!(head.is_hit(), "{head:?}");
+    changed.store(1, Ordering::SeqCst);
+    purge(&larder, "/things/1");
+    warm(&larder, "/things/1");
+    assert_eq!(held(&larder), 2 * old_room, "the old one is on its way still");
+    let mut rest = Vec::new();
+    while rest.len() < LONG {
+        rest.extend(slow.read_exactly((LONG - rest.len()).min(500_000)).unwrap());
+    }
+    assert!(rest == body("/things/1", 0, LONG), "the old one");
+    assert!(larder.curl("/things/1", &[]).body == body("/things/1", 1, LONG), "the new one");
+    assert!(comes_to(&larder, old_room), "{}", held(&larder));
+}
+
+#[test]
+fn who_leaves_in_the_middle_takes_no_room_along() {
+    let origin = origin(LONG, Arc::default());
+    let larder = Larder::before(&origin, CACHED);
+    warm(&larder, "/things/1");
+    for _ in 0..5 {
+        let mut client = larder.connect();
+        client.ask("/things/1", &[]).unwrap();
+        client.read_head().unwrap();
+        client.read_exactly(100_000).unwrap();
+    }
+    purge(&larder, "/things/1");
+    assert!(!larder.curl("/things/1", &[]).is_hit());
+    assert!(comes_to(&larder, 0), "{}", held(&larder));
+}
+
+#[test]
+fn past_the_bound_bodies_go_out_as_before() {
+    let origin = origin(SHORT, Arc::default());
+    let larder = Larder::before(&origin, &format!("[memory]\nmax_sendfile = \"250KB\"\n{CACHED}"));
+    let mut client = larder.connect();
+    for round in 0..10 {
+        for target in ["/things/1", "/things/2", "/things/3", "/things/4"] {
+            client.ask(target, &[]).unwrap();
+            assert!(client.read_response().unwrap().body == body(target, 0, SHORT), "{round}: {target}");
+        }
+    }
+    assert_eq!(held(&larder), 2 * SHORT_ROOM);
+    let none = Larder::before(&origin, &format!("[memory]\nmax_sendfile = \"0B\"\n{CACHED}"));
+    for _ in 0..10 {
+        assert!(none.curl("/things/1", &[]).body == body("/things/1", 0, SHORT));
+    }
+    assert_eq!(held(&none), 0);
+}
