@@ -179,6 +179,22 @@ fn who_leaves_in_the_middle_takes_no_room_along() {
 }
 
 #[test]
+fn who_takes_nothing_is_cut_off_and_keeps_no_room() {
+    let origin = origin(LONG, Arc::default());
+    let larder = Larder::before(&origin, &format!("[server]\nbody_timeout = \"1s\"\n{CACHED}"));
+    warm(&larder, "/things/1");
+    let mut stuck = larder.connect();
+    stuck.ask("/things/1", &[]).unwrap();
+    assert!(stuck.read_head().unwrap().is_hit());
+    let cut_off = || (larder.stats()["connections"]["broken"].as_u64() > Some(0)).then_some(());
+    assert!(poll(cut_off).is_some());
+    purge(&larder, "/things/1");
+    assert!(!larder.curl("/things/1", &[]).is_hit());
+    assert!(comes_to(&larder, 0), "{}", held(&larder));
+    assert!(stuck.read_exactly(LONG).is_err(), "half of it");
+}
+
+#[test]
 fn past_the_bound_bodies_go_out_as_before() {
     let origin = origin(SHORT, Arc::default());
     let larder = Larder::before(&origin, &format!("[memory]\nmax_sendfile = \"250KB\"\n{CACHED}"));
