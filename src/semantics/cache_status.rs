@@ -121,6 +121,11 @@ impl Line {
     /// RFC 8941, 3.3.3: a string is printable ASCII, with a backslash before each quote and backslash.
     fn push_quoted(&mut self, text: &str) {
         self.push(b"\"");
+        // Nearly always there is nothing to escape.
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+            self.push(text.as_bytes());
+            return self.push(b"\"");
+        }
         for character in text.chars() {
             match character {
                 '"' => self.push(b"\\\""),
