@@ -3,11 +3,14 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, EXPECT, FORWARDED, HOST, IF_RANGE, RANGE, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, EXPECT, FORWARDED, GetAll, HOST, IF_RANGE, RANGE, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
 
 use super::client::Client;
+use super::kinds::Kinds;
 use super::target::{Peer, Target, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use crate::semantics::{conditional, fields};
 use crate::upstream::{HostField, Sent, Settings};
@@ -90,8 +93,9 @@ impl Destination {
     }
 
     fn headers(&self, client: &Client, target: &Target<'_>, purpose: Purpose) -> HeaderMap {
-        let Client { parts, hop, peer, .. } = client;
-        let mut headers = parts.headers.clone();
+        let Client { parts, hop, peer, kinds, .. } = client;
+        let mut fields = Fields::of(&parts.headers, *kinds);
+        let headers = &mut fields.all;
         if hop.reads_trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
             headers.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -100,13 +104,11 @@ impl Destination {
             headers.insert(UPGRADE, protocol.clone());
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
-        // hyper has answered it to the client by the time the body is read; the upstream need not be asked again.
-        headers.remove(EXPECT);
-        if purpose == Purpose::Keep {
-            conditional::strip_conditions(&mut headers);
+        if kinds.has_condition() && purpose == Purpose::Keep {
+            conditional::strip_conditions(headers);
         }
         // What is asked for whole is not asked for in parts.
-        if matches!(purpose, Purpose::Keep | Purpose::Retry) {
+        if kinds.has_condition() && matches!(purpose, Purpose::Keep | Purpose::Retry) {
             headers.remove(RANGE);
             headers.remove(IF_RANGE);
         }
@@ -115,8 +117,11 @@ impl Destination {
             let host = HeaderValue::from_str(&target.authority);
             headers.insert(HOST, host.unwrap_or(HeaderValue::from_static("")));
         }
-        announce(&mut headers, purpose);
-        introduce(&mut headers, target, *peer, purpose);
+        // hyper has answered it to the client by the time the body is read; the upstream need not be asked again.
+        fields.remove(&EXPECT);
+        announce(&mut fields, purpose);
+        introduce(&mut fields, target, *peer, purpose);
+        let Fields { all: mut headers, .. } = fields;
         // The client's own otherwise: its spelling may matter to the upstream.
         if let Some(host) = &self.host {
             headers.insert(HOST, host.clone());
@@ -126,17 +131,57 @@ impl Destination {
     }
 }
 
+/// The client's fields and those that we add: few clients send any that are ours to set, and of the others one look says so.
+struct Fields {
+    all: HeaderMap,
+    /// The client sent some whose names have to be looked at.
+    has_unknown: bool,
+}
+
+impl Fields {
+    fn of(client: &HeaderMap, kinds: Kinds) -> Self {
+        // With room for ours: a table that grows is made anew.
+        let mut all = HeaderMap::with_capacity(client.len() + OWN_FIELDS);
+        for (name, value) in client {
+            all.append(name, value.clone());
+        }
+        Self { all, has_unknown: kinds.has_unknown() }
+    }
+
+    /// Whether the client sent this field, which is one that `Kinds` does not know.
+    fn has(&self, name: &HeaderName) -> bool {
+        self.has_unknown && self.all.contains_key(name)
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        if self.has_unknown {
+            self.all.remove(name);
+        }
+    }
+
+    /// Adds a member to a list field, as one line.
+    fn append(&mut self, name: &HeaderName, member: &str) {
+        let line = self.has(name).then(|| joined(&self.all.get_all(name), member));
+        if let Ok(value) = HeaderValue::from_str(line.as_deref().unwrap_or(member)) {
+            self.all.insert(name, value);
+        }
+    }
+}
+
+/// As many as are added to nearly every request.
+const OWN_FIELDS: usize = 6;
+
 /// Says that this cache can be spoken to with `Surrogate-Control`.
-fn announce(headers: &mut HeaderMap, purpose: Purpose) {
+fn announce(fields: &mut Fields, purpose: Purpose) {
     // Edge Architecture Specification, 2.1: surrogates "MUST" append it. What others before us can do must not decide over an
     // answer that is kept for all.
     if purpose.keeps() {
-        headers.remove(SURROGATE_CAPABILITY);
+        fields.remove(&SURROGATE_CAPABILITY);
     }
-    if headers.contains_key(SURROGATE_CAPABILITY) {
-        append(headers, &SURROGATE_CAPABILITY, ", ", CAPABILITY);
+    if fields.has(&SURROGATE_CAPABILITY) {
+        fields.append(&SURROGATE_CAPABILITY, CAPABILITY);
     } else {
-        headers.insert(SURROGATE_CAPABILITY, HeaderValue::from_static(CAPABILITY));
+        fields.all.insert(SURROGATE_CAPABILITY, HeaderValue::from_static(CAPABILITY));
     }
 }
 
@@ -146,28 +191,30 @@ const CAPABILITY: &str = "larder=\"Surrogate/1.0\"";
 
 /// Says for whom we ask. What an untrusted client says of itself in these fields is dropped, and so are all others of their
 /// family: a backend may believe them, and an answer made from them must not be kept for others.
-fn introduce(headers: &mut HeaderMap, target: &Target<'_>, peer: Peer, purpose: Purpose) {
-    if !target.trusted {
-        remove_family(headers);
+fn introduce(fields: &mut Fields, target: &Target<'_>, peer: Peer, purpose: Purpose) {
+    if !target.trusted && fields.has_unknown {
+        remove_family(&mut fields.all);
     }
     // Where an answer is kept the upstream sees just what is in its key: not `a, b`, of which it might take the other.
-    if purpose.keeps() {
-        headers.remove(X_FORWARDED_PROTO);
-        headers.remove(X_FORWARDED_HOST);
-        leave_addresses(headers);
+    if purpose.keeps() && fields.has_unknown {
+        fields.remove(&X_FORWARDED_PROTO);
+        fields.remove(&X_FORWARDED_HOST);
+        leave_addresses(&mut fields.all);
         if let Some(Ok(host)) = target.forwarded_host.map(HeaderValue::from_str) {
-            headers.insert(X_FORWARDED_HOST, host);
+            fields.all.insert(X_FORWARDED_HOST, host);
         }
     }
     let address = text(peer.address);
-    append(headers, &X_FORWARDED_FOR, ", ", &address);
-    if !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme));
+    fields.append(&X_FORWARDED_FOR, &address);
+    if !fields.has(&X_FORWARDED_PROTO) {
+        fields.all.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme));
     }
-    if let Some(host) = headers.get(HOST).filter(|_| !headers.contains_key(X_FORWARDED_HOST)).cloned() {
-        headers.insert(X_FORWARDED_HOST, host);
+    if !fields.has(&X_FORWARDED_HOST)
+        && let Some(host) = fields.all.get(HOST).cloned()
+    {
+        fields.all.insert(X_FORWARDED_HOST, host);
     }
-    append(headers, &FORWARDED, ", ", &element(target, peer, purpose, &address));
+    fields.append(&FORWARDED, &element(target, peer, purpose, &address));
 }
 
 /// Leaves of `Forwarded` only who asked, not for which host or how.
@@ -237,22 +284,14 @@ fn element(target: &Target<'_>, peer: Peer, purpose: Purpose, address: &str) -> 
 /// Of an element beside address and host.
 const ELEMENT_BYTES: usize = 40;
 
-/// Adds a member to a list field, as one line.
-fn append(headers: &mut HeaderMap, name: &HeaderName, separator: &str, member: &str) {
-    if !headers.contains_key(name) {
-        headers.extend(HeaderValue::from_str(member).ok().map(|value| (name.clone(), value)));
-        return;
-    }
+/// All lines of a list field as one, with this member behind them.
+fn joined(lines: &GetAll<'_, HeaderValue>, member: &str) -> String {
     let mut line = String::new();
-    for value in headers.get_all(name) {
-        // A line that is not text was not written by a proxy.
-        if let Ok(text) = value.to_str() {
-            line.push_str(text);
-            line.push_str(separator);
-        }
+    // A line that is not text was not written by a proxy.
+    for text in lines.iter().filter_map(|line| line.to_str().ok()) {
+        line.push_str(text);
+        line.push_str(", ");
     }
     line.push_str(member);
-    if let Ok(value) = HeaderValue::from_str(&line) {
-        headers.insert(name, value);
-    }
+    line
 }
