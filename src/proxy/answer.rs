@@ -59,7 +59,7 @@ enum First {
     /// … for just the range that the client wants.
     Range(Cacheable, Forward),
     /// The upstream must be asked, for an answer that may be kept.
-    Fetch(Cacheable, Forward),
+    Fetch(Cacheable, Forward, Found),
     /// The upstream must be asked, for this client alone.
     Pass(Forward, &'static str),
     /// Nothing before its body is read, which is part of the key and no longer than so many bytes.
@@ -101,7 +101,8 @@ impl<C: Connector> Proxy<C> {
                 let sent =
                     if has_body { Sent::streaming(body, self.client_silence_max) } else { Sent::Empty };
                 let account = Account { key: key.filter(|_| self.debug), ..Account::default() };
-                let this = Arc::clone(self);
+                // Boxed, for it goes through many hands.
+                let (this, client) = (Arc::clone(self), Box::new(client));
                 return Answering::Later(match first {
                     First::Beyond(cacheable) => Box::pin(async move {
                         let asked = (cacheable, client, sent, account);
@@ -122,12 +123,12 @@ impl<C: Connector> Proxy<C> {
     /// as large, and a hit from the tier has no use for it.
     async fn answer_from_beyond(
         self: &Arc<Self>,
-        (cacheable, mut client, sent, account): (Cacheable, Client, Sent, Account),
+        (cacheable, mut client, sent, account): (Cacheable, Box<Client>, Sent, Account),
         form: Form,
         began: Instant,
     ) -> Answer {
         match self.first_from_beyond(cacheable, &mut client).await {
-            First::Kept(outcome, hit) => self.kept(client, &hit, form, (outcome, began)),
+            First::Kept(outcome, hit) => self.kept(*client, &hit, form, (outcome, began)),
             first => {
                 let (route, is_head) = (client.route, client.parts.method == Method::HEAD);
                 let (outcome, response) = Box::pin(self.follow(first, client, sent, account)).await;
@@ -148,7 +149,7 @@ impl<C: Connector> Proxy<C> {
     async fn follow(
         self: &Arc<Self>,
         first: First,
-        mut client: Client,
+        mut client: Box<Client>,
         sent: Sent,
         account: Account,
     ) -> (Outcome, Response<Body>) {
@@ -164,9 +165,9 @@ impl<C: Connector> Proxy<C> {
                 let first = self.first_from_beyond(cacheable, &mut client).await;
                 Box::pin(self.follow(first, client, sent, account)).await
             }
-            First::Fetch(cacheable, forward) => {
+            First::Fetch(cacheable, forward, found) => {
                 let account = Account { forward: Some(forward), ..account };
-                self.fetch(client, cacheable, account).await
+                self.fetch(client, (cacheable, found), account).await
             }
             First::Head(cacheable, forward) => {
                 let account = Account { forward: Some(forward), ..account };
@@ -197,7 +198,7 @@ impl<C: Connector> Proxy<C> {
     /// The same, now that the body is here; the clock has gone on while it came.
     async fn follow_with_body(
         self: &Arc<Self>,
-        mut client: Client,
+        mut client: Box<Client>,
         body: Bytes,
     ) -> (Outcome, Response<Body>) {
         let Said { first, key, is_read, .. } = self.say(&client, Content::Read(&body), self.clock.now());
@@ -336,9 +337,9 @@ impl<C: Connector> Proxy<C> {
             (Verdict::Ask(forward), stored) if wants_range(parts) && !can_be_asked_about(stored.as_ref()) => {
                 First::Range(cacheable, forward)
             }
-            (Verdict::Ask(forward), _) => First::Fetch(cacheable, forward),
+            (Verdict::Ask(forward), _) => First::Fetch(cacheable, forward, found.clone()),
             // Nothing is kept, so nothing can have been found good: asked for all the same.
-            (_, None) => First::Fetch(cacheable, Forward::UriMiss),
+            (_, None) => First::Fetch(cacheable, Forward::UriMiss, found.clone()),
         }
     }
 }

@@ -10,7 +10,6 @@
 //! what it found into memory before it leaves the table of reads: who comes then finds the one or the other. Who waited is
 //! given what was read even where memory would not take it.
 
-use std::borrow::Cow;
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +17,6 @@ use std::sync::Arc;
 use http::header::RANGE;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 
 use super::Proxy;
@@ -96,7 +94,7 @@ impl<C: Connector> Proxy<C> {
         }
         // What comes of a fetch under way is newer than whatever lies there.
         let joins = parts.method != Method::HEAD && !headers.contains_key(RANGE) && !asked.only_if_cached;
-        let is_coming = joins && self.flights.has(&found.key);
+        let is_coming = joins && self.flights.has(&found.key, |flight| self.labels_of(flight));
         !is_coming && !self.remembers(cacheable, headers)
     }
 
@@ -134,8 +132,7 @@ impl<C: Connector> Proxy<C> {
 
     fn about(&self, client: &Client) -> Option<About> {
         let target = client.target(&self.trusted_proxies).ok()?;
-        let path: Cow<'_, [u8]> = percent_decode_str(client.parts.uri.path()).into();
-        Some(About { route: client.route, path: path.into(), here: client.asked_here(&target) })
+        Some(About { route: client.route, path: client.path(), here: client.asked_here(&target) })
     }
 
     /// None: nothing there that memory has not. Nobody waits past `until`.

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::Proxy;
 use super::body::Body;
-use super::called::{self, Called};
+use super::called;
 use super::client::Client;
 use super::fill::Fetched;
-use super::job::{Facts, Terms, Wants};
+use super::forward::Purpose;
+use super::job::{Facts, Question, Terms, Wants};
 use super::keep::Keeping;
 use super::lookup::Patience;
 use super::own_address::host_in_key;
@@ -179,8 +180,8 @@ impl<C> Proxy<C> {
         let event = event(self.route_says_of(client, target, response).await);
         let watched = new_state.map(|terms| {
             // Whatever names the new state by any of its names comes after it. Where its body tells some, nothing may come between.
-            let labels = self.with_head(&terms.called, response.headers());
-            Watched { labels: labels.filter(|_| terms.called.later.is_empty()), before }
+            let called = self.called_on(terms).filter(|called| called.later.is_empty());
+            Watched { labels: called.and_then(|called| self.with_head(&called, response.headers())), before }
         });
         self.telemetry.invalidation.changes.add_one();
         let mut declared = self.record.declare(event, watched);
@@ -199,9 +200,9 @@ impl<C: Connector> Proxy<C> {
         (mut response, stamp, times): (Response<Received>, Stamp, Times),
     ) -> Result<Box<Keeping>, Box<Response<Body>>> {
         let is_by_route = self.snapshot.routes.get(terms.route).write_through;
-        let (called, route, here) = (terms.called.clone(), terms.route, terms.here);
+        let Terms { route, here, .. } = *terms;
         // It comes of the change itself, not of a replica that may lag behind it: there is nothing to settle.
-        let facts = Facts { times, asked_at: Duration::MAX, stamp, called, route, here };
+        let facts = Facts { times, asked_at: Duration::MAX, stamp, route, here };
         // RFC 9110, 9.3.3: "Responses to POST requests are only cacheable when they include explicit freshness information". A
         // route that says so has the last word on its own lifetimes.
         let is_explicit =
@@ -253,13 +254,13 @@ impl<C: Connector> Proxy<C> {
                 return None;
             }
         }
-        let called: Called = self.called(&wanted, routed.route, &cacheable);
         Some(Terms {
+            client: Arc::new(client.clone()),
             method: Method::GET,
-            headers: Arc::new(client.parts.headers.clone()),
             cacheable,
             route: routed.route,
-            called,
+            purpose: Purpose::Keep,
+            question: Question::None,
             wants: Wants::Whole,
             kept: None,
             here: client.asked_here(target),

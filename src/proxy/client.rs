@@ -1,11 +1,14 @@
 //! Who asks and what for: a request's head on its way through, with the connection it came on.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Version};
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 
 use super::hop::Hop;
 use super::kinds::Kinds;
@@ -15,6 +18,7 @@ use super::target::{self, BadRequest, Peer, Target};
 use super::wanted::{Content, Wanted};
 
 /// A client's request; its body only where it had to be read first. It has no `Debug` on purpose, as `Wanted` has none.
+#[derive(Clone)]
 pub struct Client {
     /// The head; after `take_hop` without what belongs to the connection.
     pub parts: Parts,
@@ -59,6 +63,20 @@ impl Client {
             self.kinds = Kinds::read(&self.parts.headers);
         }
         Ok(())
+    }
+
+    /// With all who have to do with its fetch, of which many outlive the client; and what the shared tier was asked for it, which
+    /// is the client's own. A connection is not theirs to hold.
+    pub fn shared(mut self: Box<Self>) -> (Arc<Self>, Looked) {
+        self.parts.extensions.clear();
+        let looked = std::mem::take(&mut self.looked);
+        (Arc::new(*self), looked)
+    }
+
+    /// The path, with its percent-encoding undone.
+    pub fn path(&self) -> Arc<[u8]> {
+        let path: Cow<'_, [u8]> = percent_decode_str(self.parts.uri.path()).into();
+        path.into()
     }
 
     /// What the request is for.

@@ -6,14 +6,16 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::{oneshot, watch};
 
 use super::body::Body;
 use super::called::Called;
+use super::client::Client;
 use super::lookup::Found;
+use super::plan::Cacheable;
 use super::tee::{Reader, Tee};
 use crate::invalidation::{Fate, Record};
 use crate::object::{Head, Key, Labels, Stamp, Stored};
@@ -32,13 +34,14 @@ pub struct Flights {
 }
 
 /// A fetch under way.
-#[derive(Debug)]
 pub struct Flight {
     landing: watch::Receiver<Option<Landing>>,
-    /// The request that was sent, for what the answer turns out to vary on.
-    request: Arc<HeaderMap>,
-    /// What its answer can be called by, as far as the request tells.
-    labels: Labels,
+    /// Who began it, for what the answer turns out to vary on …
+    pub(super) client: Arc<Client>,
+    /// … and can be called by.
+    pub(super) cacheable: Cacheable,
+    /// What its answer can be called by, as far as the request tells, once somebody wanted to know.
+    labels: OnceLock<Option<Labels>>,
     /// All that had been declared invalid when it was begun, …
     stamp: Stamp,
     /// … and what the record was then.
@@ -172,13 +175,13 @@ impl Flights {
     pub fn join(
         self: &Arc<Self>,
         key: Key,
-        labels: &Labels,
-        request: &Arc<HeaderMap>,
+        (client, cacheable): (&Arc<Client>, &Cacheable),
+        call: impl Fn(&Flight) -> Option<Labels>,
         is_here: impl FnOnce() -> bool,
     ) -> Joined {
         let mut table = self.lock();
         let (version, stamp) = (self.record.version(), self.record.stamp());
-        if let Some(flight) = table.get(&key).filter(|flight| self.may_join(flight)) {
+        if let Some(flight) = table.get(&key).filter(|flight| self.may_join(flight, call)) {
             self.telemetry.coalescing.joined.add_one();
             let since = if flight.version == version { Since::Nothing } else { Since::Something };
             return Joined::Waiting(Arc::clone(flight), since);
@@ -187,9 +190,9 @@ impl Flights {
             return Joined::AlreadyHere;
         }
         let (announce, landing) = watch::channel(None);
-        let request = Arc::clone(request);
         let (beginner, portion) = oneshot::channel();
-        let flight = Arc::new(Flight { landing, request, labels: labels.clone(), stamp, version });
+        let (client, labels) = (Arc::clone(client), OnceLock::new());
+        let flight = Arc::new(Flight { landing, client, cacheable: *cacheable, labels, stamp, version });
         table.insert(key, Arc::clone(&flight));
         self.telemetry.coalescing.flights.add(1);
         let pilot = Pilot {
@@ -204,14 +207,17 @@ impl Flights {
     }
 
     /// Whether one is under way that may be joined.
-    pub fn has(&self, key: &Key) -> bool {
-        self.lock().get(key).is_some_and(|flight| self.may_join(flight))
+    pub fn has(&self, key: &Key, call: impl Fn(&Flight) -> Option<Labels>) -> bool {
+        self.lock().get(key).is_some_and(|flight| self.may_join(flight, call))
     }
 
     /// Nothing is known that kills what it brings, as far as its request tells.
-    fn may_join(&self, flight: &Flight) -> bool {
-        flight.version == self.record.version()
-            || self.record.fate_of(&flight.labels, flight.stamp) != Fate::Dead
+    fn may_join(&self, flight: &Flight, call: impl Fn(&Flight) -> Option<Labels>) -> bool {
+        if flight.version == self.record.version() {
+            return true;
+        }
+        let labels = flight.labels.get_or_init(|| call(flight));
+        labels.as_ref().is_some_and(|labels| self.record.fate_of(labels, flight.stamp) != Fate::Dead)
     }
 
     /// Nobody joins this flight any more: its answer is over while its body still comes. The next one begins another.
@@ -288,6 +294,13 @@ impl Arrived {
     }
 }
 
+/// Never who began it: it may hold credentials.
+impl std::fmt::Debug for Flight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flight").field("landing", &self.landing).finish_non_exhaustive()
+    }
+}
+
 impl Flight {
     /// Waits for what comes of it.
     pub async fn landing(&self) -> Landing {
@@ -305,7 +318,7 @@ impl Flight {
 
     /// Whether an answer to this flight's request is an answer to that one too.
     pub fn answers(&self, vary: &VaryOn, request: &HeaderMap) -> bool {
-        vary.is_empty() || vary.same(&self.request, request)
+        vary.is_empty() || vary.same(&self.client.parts.headers, request)
     }
 }
 

@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::Proxy;
 use super::body::Body;
@@ -25,7 +25,7 @@ use super::fill::Fetched;
 use super::forward::Purpose;
 use super::job::is_failure;
 use super::keep::Keeping;
-use super::lookup::Found;
+use super::lookup::{Found, Looked};
 use super::plan::Cacheable;
 use super::respond::{self, Account, Trouble, failed, single};
 use super::route::Coalesce;
@@ -55,45 +55,49 @@ impl<C: Connector> Proxy<C> {
     /// Asks the upstream, or waits for what somebody asked for already.
     pub(super) fn fetch(
         self: &Arc<Self>,
-        mut client: Client,
-        cacheable: Cacheable,
+        client: Box<Client>,
+        (cacheable, found): (Cacheable, Found),
         mut account: Account,
     ) -> Waiting<'_> {
         Box::pin(async move {
-            let headers = Arc::new(client.parts.headers.clone());
+            let (client, mut looked) = client.shared();
+            // What there is was looked up a moment ago; who is to begin a fetch looks once more.
+            let mut found = Some(found);
             for _ in 0..LOOKS_MAX {
-                let found = self.find_with(&client.looked, cacheable.key, &headers);
+                let find = || self.find_with(&looked, cacheable.key, &client.parts.headers);
+                let found = found.take().unwrap_or_else(find);
                 if self.goes_alone(&cacheable, &client, account.forward, &found) {
                     break;
                 }
-                match self.look_at_flights(&client, &cacheable, &headers, found, &mut account).await {
+                match self.look_at_flights((&client, &looked), &cacheable, found, &mut account).await {
                     Look::Answered(outcome, response) => return (outcome, response),
-                    Look::Again => client.looked.renew(),
+                    Look::Again => looked.renew(),
                     Look::Alone => break,
                 }
             }
             account.collapsed = false;
-            Box::pin(self.fetch_alone(client, &cacheable, headers, account)).await
+            Box::pin(self.fetch_alone((client, looked), &cacheable, account)).await
         })
     }
 
     /// Joins the fetch of this key, or begins it, and waits for what comes of it.
     async fn look_at_flights(
         self: &Arc<Self>,
-        client: &Client,
+        (client, looked): (&Arc<Client>, &Looked),
         cacheable: &Cacheable,
-        headers: &Arc<HeaderMap>,
         found: Found,
         account: &mut Account,
     ) -> Look {
-        let kept = found.stored.clone();
-        let job = match self.job_about(client, cacheable, (headers, kept), Purpose::Keep) {
+        let headers = &client.parts.headers;
+        let asker = (client, looked.patience);
+        let job = match self.job_about(asker, cacheable, found.stored.clone(), Purpose::Keep) {
             Ok(job) => job,
             Err(failure) => return answered(failed(failure, account)),
         };
         let is_here =
             || self.find(cacheable.key, headers).verdict(headers, self.clock.now()) == Verdict::Serve;
-        let joined = self.flights.join(found.key, &job.terms.called.labels, headers, is_here);
+        let joined =
+            self.flights.join(found.key, (client, cacheable), |flight| self.labels_of(flight), is_here);
         let (flight, since, landing, portion) = match joined {
             Joined::Waiting(flight, since) => {
                 let landing = flight.landing().await;
@@ -184,15 +188,14 @@ impl<C: Connector> Proxy<C> {
     /// Asks the upstream without giving others a part in it. What may be kept is kept all the same.
     async fn fetch_alone(
         self: &Arc<Self>,
-        client: Client,
+        (client, looked): (Arc<Client>, Looked),
         cacheable: &Cacheable,
-        headers: Arc<HeaderMap>,
         account: Account,
     ) -> (Outcome, Response<Body>) {
         let parts = &client.parts;
         let remembered = self.remembers(cacheable, &parts.headers);
         let purpose = if remembered { Purpose::Retry } else { Purpose::Keep };
-        let job = match self.job(&client, cacheable, &headers, purpose) {
+        let job = match self.job((&client, &looked), cacheable, purpose) {
             Ok(job) => job,
             Err(failure) => return failed(failure, &account),
         };

@@ -12,8 +12,9 @@ use http::{HeaderMap, Request, Response, StatusCode, Version};
 
 use super::Proxy;
 use super::body::Body;
+use super::called::Called;
 use super::coalesce::{Confirmed, Pilot, Portion};
-use super::job::{Facts, Job, Terms, Wants, is_failure, plain};
+use super::job::{Facts, Job, Question, Terms, Wants, is_failure};
 use super::keep::Keeping;
 use super::lead::Lead;
 use super::prepare::{is_endless, passing};
@@ -123,12 +124,12 @@ impl<C: Connector> Proxy<C> {
         job: Box<Job>,
         lease: &mut Option<Lease>,
     ) -> Result<Fetched, UpstreamError> {
-        let Job { request, asks_about_kept, terms } = *job;
-        let asks_for_rest = terms.wants == Wants::Rest;
-        let again = (asks_about_kept || asks_for_rest).then(|| plain(&request));
+        let Job { request, terms } = *job;
         let exchange = self.exchange(request, &terms).await?;
-        let Some(again) = again else {
-            return Ok(self.decide(exchange, &terms));
+        let (asks_about_kept, asks_for_rest) = match &terms.question {
+            Question::None => return Ok(self.decide(exchange, &terms)),
+            Question::WhetherGood => (true, false),
+            Question::Rest { .. } => (false, true),
         };
         let status = exchange.0.status();
         let fetched = match status {
@@ -151,8 +152,10 @@ impl<C: Connector> Proxy<C> {
             return Ok(fetched);
         }
         // It was about something else. Asked plainly, the upstream must say what it has.
-        let terms = Terms { wants: Wants::Whole, ..terms };
-        self.exchange(Box::new(again), &terms).await.map(|exchange| self.decide(exchange, &terms))
+        let terms = Terms { wants: Wants::Whole, question: Question::None, ..terms };
+        // It could be made before, with more in it.
+        let again = self.request(&terms).map_err(|_| UpstreamError::Abandoned)?;
+        self.exchange(again, &terms).await.map(|exchange| self.decide(exchange, &terms))
     }
 
     /// One request and the head of its answer.
@@ -167,7 +170,8 @@ impl<C: Connector> Proxy<C> {
         let (stamp, asked_at) = (self.record.stamp(), self.clock.monotonic());
         let requested_at = self.clock.now();
         let began = tokio::time::Instant::now();
-        let sent = self.client.send(permit, request, self.client_silence_max).await;
+        let sent =
+            self.client.send(permit, request, || self.request(terms).ok(), self.client_silence_max).await;
         let now = self.clock.now();
         let is_trouble = |status| is_failure(status) || status == StatusCode::TOO_MANY_REQUESTS;
         let failed = sent.as_ref().map_or(true, |response| is_trouble(response.status()));
@@ -186,25 +190,23 @@ impl<C: Connector> Proxy<C> {
         self.snapshot.metrics(terms.route).upstream.record(began.elapsed());
         let times = Times { requested_at, answered_at: now };
         let Terms { route, here, .. } = *terms;
-        let called = terms.called.clone();
-        Ok((response, Facts { times, asked_at, stamp, called, route, here }))
+        Ok((response, Facts { times, asked_at, stamp, route, here }))
     }
 
     /// Whether it is kept, and how.
-    pub(super) fn decide(&self, (response, mut facts): Exchange, terms: &Terms) -> Fetched {
+    pub(super) fn decide(&self, (response, facts): Exchange, terms: &Terms) -> Fetched {
         let status = response.status();
         let decided = if terms.is_better_kept(status, facts.times.answered_at) {
             Err(NotStored::Failure)
         } else {
-            self.storable(terms, status, response.headers(), &facts).and_then(|(keep, labels)| {
-                facts.called.labels = labels;
+            self.storable(terms, status, response.headers(), &facts).and_then(|(keep, called)| {
                 let room = self.roomy(&response)?;
-                Ok((keep, room, self.place(terms, response.headers())))
+                Ok((keep, called, (room, self.place(terms, response.headers()))))
             })
         };
         match decided {
-            Ok((keep, room, place)) => {
-                Fetched::Keep(Box::new(Self::keeping(response, keep, (room, place), facts, terms)))
+            Ok((keep, called, place)) => {
+                Fetched::Keep(Box::new(Self::keeping(response, keep, place, (facts, called, terms))))
             }
             Err(why) => {
                 self.snapshot.metrics(terms.route).not_stored(why);
@@ -234,7 +236,7 @@ impl<C: Connector> Proxy<C> {
                 NotStored::TooLarge | NotStored::NoRoom | NotStored::Endless | NotStored::CloseDelimited
             ) && !validator::differ(&kept.head.headers(), response.headers());
             if !is_the_same {
-                self.forget(terms.cacheable.key, &terms.headers, kept);
+                self.forget(terms.cacheable.key, terms.headers(), kept);
             }
         }
     }
@@ -246,11 +248,11 @@ impl<C: Connector> Proxy<C> {
         status: StatusCode,
         headers: &HeaderMap,
         facts: &Facts,
-    ) -> Result<(Keep, Labels), NotStored> {
+    ) -> Result<(Keep, Called), NotStored> {
         let asked = Asked {
             method: &terms.method,
             method_is_cached: terms.cacheable.by_body,
-            headers: &terms.headers,
+            headers: terms.headers(),
             audience: terms.cacheable.audience,
             declared_shared: terms.cacheable.declared_shared,
             undeclared_credential: terms.cacheable.undeclared_credential,
@@ -258,21 +260,28 @@ impl<C: Connector> Proxy<C> {
         };
         let policy = &self.snapshot.routes.get(terms.route).policy;
         let keep = storable(&asked, status, headers, policy, facts.times, self.dice.roll())?;
-        let labels = self.with_head(&terms.called, headers).ok_or(NotStored::Untaggable)?;
+        // Not sooner: what is not kept is called by nobody.
+        let called = self.called_on(terms).ok_or(NotStored::Untaggable)?;
+        let labels = self.with_head(&called, headers).ok_or(NotStored::Untaggable)?;
         // Of a part nobody knows what the whole is called.
-        if status == StatusCode::PARTIAL_CONTENT && !terms.called.later.is_empty() {
+        if status == StatusCode::PARTIAL_CONTENT && !called.later.is_empty() {
             return Err(NotStored::Untaggable);
         }
-        let lifetime = self.settled(keep.lifetime, &labels, facts);
-        Ok((Keep { lifetime, ..keep }, labels))
+        let lifetime = self.settled(keep.lifetime, (&labels, called.ends_at), facts);
+        Ok((Keep { lifetime, ..keep }, Called { labels, ..called }))
     }
 
     /// A lifetime that ends with the token of who asks, or soon, where the backend may not have settled.
-    pub(super) fn settled(&self, lifetime: Lifetime, labels: &Labels, facts: &Facts) -> Lifetime {
+    pub(super) fn settled(
+        &self,
+        lifetime: Lifetime,
+        (labels, ends_at): (&Labels, Option<Timestamp>),
+        facts: &Facts,
+    ) -> Lifetime {
         let settle = self.snapshot.routes.get(facts.route).settle;
         let settle = self.record.settles(labels, facts.asked_at, settle);
         let settled_at = settle.map(|settle| facts.times.answered_at.plus(settle));
-        [facts.called.ends_at, settled_at].into_iter().flatten().fold(lifetime, Lifetime::ending)
+        [ends_at, settled_at].into_iter().flatten().fold(lifetime, Lifetime::ending)
     }
 
     /// Whether a body like this can be held whole.

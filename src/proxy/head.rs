@@ -24,17 +24,17 @@ impl<C: Connector> Proxy<C> {
     /// Asks for the head. There is no body to keep; what it says of what is kept is heeded.
     pub(super) async fn head(
         self: &Arc<Self>,
-        client: Client,
+        client: Box<Client>,
         cacheable: Cacheable,
         account: Account,
     ) -> (Outcome, Response<Body>) {
-        let headers = Arc::new(client.parts.headers.clone());
+        let (client, looked) = client.shared();
         // The client's own conditions go along: what the upstream says of them is for this client alone.
-        let job = match self.job(&client, &cacheable, &headers, Purpose::Retry) {
+        let job = match self.job((&client, &looked), &cacheable, Purpose::Retry) {
             Ok(job) => job,
             Err(failure) => return failed(failure, &account),
         };
-        let Job { request, terms, .. } = *job;
+        let Job { request, terms } = *job;
         let (response, facts) = match self.exchange(request, &terms).await {
             Ok(exchange) => exchange,
             Err(error) => {
@@ -69,7 +69,7 @@ impl<C: Connector> Proxy<C> {
         match self.record.fate(kept) {
             Fate::Live => {}
             Fate::Soft => return,
-            Fate::Dead => return self.forget(terms.cacheable.key, &terms.headers, kept),
+            Fate::Dead => return self.forget(terms.cacheable.key, terms.headers(), kept),
         }
         match validation::head_says(&headers, &kept.head.headers(), length) {
             // What is kept answers GET: it is judged as an answer to that.
@@ -78,7 +78,7 @@ impl<C: Connector> Proxy<C> {
                 let _ = self.freshened(kept, &headers, (facts, &mut None), &terms);
             }
             HeadSays::Same | HeadSays::Nothing if is_ok => {}
-            _ => self.forget(terms.cacheable.key, &terms.headers, kept),
+            _ => self.forget(terms.cacheable.key, terms.headers(), kept),
         }
     }
 }

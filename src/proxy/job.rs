@@ -11,43 +11,43 @@ use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use super::Proxy;
-use super::called::Called;
+use super::beyond::Asking;
 use super::client::Client;
 use super::failure::Failure;
 use super::forward::Purpose;
-use super::lookup::Patience;
+use super::lookup::{Looked, Patience};
 use super::plan::Cacheable;
 use crate::clock::Timestamp;
 use crate::object::{Stamp, Stored};
+use crate::semantics::range::ContentRange;
 use crate::semantics::storable::Times;
 use crate::semantics::verdict::serves_on_error;
-use crate::semantics::{conditional, validation, validator};
+use crate::semantics::{validation, validator};
 use crate::upstream::{Connector, Sent};
 
 /// A fetch to be made. It goes through many hands, and so is boxed; and its request by itself, for it goes further.
-#[derive(Debug)]
 pub struct Job {
     /// As the upstream gets it.
     pub request: Box<Request<Sent>>,
-    /// … and it asks whether what is kept is good still.
-    pub asks_about_kept: bool,
-    /// All that decides over its answer.
+    /// All that decides over its answer, and that the request can be made of once more.
     pub terms: Terms,
 }
 
-/// What decides over an answer.
-#[derive(Clone, Debug)]
+/// What decides over an answer. It has no `Debug` on purpose, as `Client` has none.
+#[derive(Clone)]
 pub struct Terms {
-    /// The client's method.
+    /// Who asks, with all that was sent.
+    pub client: Arc<Client>,
+    /// What the answer is to be an answer to: the client's method, as a rule.
     pub method: Method,
-    /// What the client sent.
-    pub headers: Arc<HeaderMap>,
     /// Whose the answer may be.
     pub cacheable: Cacheable,
     /// The route's place in the snapshot.
     pub route: usize,
-    /// What the answer can be called by, as far as the request tells.
-    pub called: Called,
+    /// Which of the client's fields go along.
+    pub purpose: Purpose,
+    /// What is asked about what is kept.
+    pub question: Question,
     /// How much of it is asked for.
     pub wants: Wants,
     /// What is kept for it, and can't be used as it is.
@@ -56,6 +56,22 @@ pub struct Terms {
     pub here: Option<SocketAddr>,
     /// How long the shared tier may still be asked on the client's behalf.
     pub patience: Patience,
+}
+
+/// What can be asked about something that is kept.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Nothing.
+    None,
+    /// Whether it is good still.
+    WhetherGood,
+    /// For what it lacks.
+    Rest {
+        /// Where that lies.
+        range: HeaderValue,
+        /// Of what.
+        tag: HeaderValue,
+    },
 }
 
 /// How much of an answer is asked for.
@@ -70,7 +86,7 @@ pub enum Wants {
 }
 
 /// What is known of an answer beside what it says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// When it was asked for and when it came.
     pub times: Times,
@@ -78,8 +94,6 @@ pub struct Facts {
     pub asked_at: Duration,
     /// All that had been declared invalid before it was asked for.
     pub stamp: Stamp,
-    /// What it can be called by, as far as is known.
-    pub called: Called,
     /// The route's place in the snapshot.
     pub route: usize,
     /// See `Terms`.
@@ -90,79 +104,90 @@ impl<C: Connector> Proxy<C> {
     /// A fetch for this client: of what is kept, it asks whether it is good still.
     pub(super) fn job(
         &self,
-        client: &Client,
+        (client, looked): (&Arc<Client>, &Looked),
         cacheable: &Cacheable,
-        headers: &Arc<HeaderMap>,
         purpose: Purpose,
     ) -> Result<Box<Job>, Failure> {
-        let kept = self.find_with(&client.looked, cacheable.key, headers).stored;
-        self.job_about(client, cacheable, (headers, kept), purpose)
+        let kept = self.find_with(looked, cacheable.key, &client.parts.headers).stored;
+        self.job_about((client, looked.patience), cacheable, kept, purpose)
     }
 
     /// The same where it was looked for already.
     pub(super) fn job_about(
         &self,
-        client: &Client,
+        (client, patience): (&Arc<Client>, Patience),
         cacheable: &Cacheable,
-        (headers, kept): (&Arc<HeaderMap>, Option<Arc<Stored>>),
+        kept: Option<Arc<Stored>>,
         purpose: Purpose,
     ) -> Result<Box<Job>, Failure> {
-        let target = client.target(&self.trusted_proxies)?;
         // A 304 to HEAD, or to what was asked for with the client's own conditions, would be for the client; and to POST such a
         // condition means something else.
         let may_ask = client.parts.method == Method::GET && purpose != Purpose::Range;
-        let about = kept.as_ref().filter(|_| may_ask).and_then(|kept| About::of(kept, self.max_object_bytes));
-        // Our questions are in the place of the client's.
-        let purpose = if about.is_some() { Purpose::Keep } else { purpose };
+        let about = kept.as_ref().filter(|_| may_ask);
+        let question = about.map_or(Question::None, |kept| Question::about(kept, self.max_object_bytes));
+        let (purpose, wants) = match &question {
+            Question::None if purpose == Purpose::Range => (purpose, Wants::Part),
+            Question::None => (purpose, Wants::Whole),
+            // Our questions are in the place of the client's.
+            Question::WhetherGood => (Purpose::Keep, Wants::Whole),
+            Question::Rest { .. } => (Purpose::Keep, Wants::Rest),
+        };
+        let here = match client.peer.here {
+            Some(_) => client.asked_here(&client.target(&self.trusted_proxies)?),
+            None => None,
+        };
+        let terms = Terms {
+            client: Arc::clone(client),
+            method: client.parts.method.clone(),
+            cacheable: *cacheable,
+            route: client.route,
+            purpose,
+            question,
+            wants,
+            kept,
+            here,
+            patience,
+        };
+        Ok(Box::new(Job { request: self.request(&terms)?, terms }))
+    }
+
+    /// The request, as the upstream gets it.
+    pub(super) fn request(&self, terms: &Terms) -> Result<Box<Request<Sent>>, Failure> {
+        let client = &*terms.client;
+        let target = client.target(&self.trusted_proxies)?;
         let sent = Sent::whole(client.body.clone());
-        let mut request = Box::new(self.destination.request(client, &target, purpose, sent)?);
-        let mut wants = if purpose == Purpose::Range { Wants::Part } else { Wants::Whole };
-        let mut asks_about_kept = false;
-        match (about, &kept) {
-            (Some(About::Itself), Some(kept)) => {
-                asks_about_kept = validation::ask_about(&kept.head.headers(), request.headers_mut());
-            }
-            (Some(About::Rest { range, tag }), _) => {
-                request.headers_mut().insert(RANGE, range);
-                request.headers_mut().insert(IF_RANGE, tag);
-                wants = Wants::Rest;
+        let mut request = Box::new(self.destination.request(client, &target, terms.purpose, sent)?);
+        let headers = request.headers_mut();
+        match (&terms.question, &terms.kept) {
+            (Question::WhetherGood, Some(kept)) => validation::ask_about(&kept.head.headers(), headers),
+            (Question::Rest { range, tag }, _) => {
+                headers.insert(RANGE, range.clone());
+                headers.insert(IF_RANGE, tag.clone());
             }
             _ => {}
         }
-        let wanted = client.wanted(&target, &client.parts.method);
-        let called = self.called(&wanted, client.route, cacheable);
-        if !called.later.is_empty() {
-            // What its body is called by must be readable.
-            request.headers_mut().remove(ACCEPT_ENCODING);
+        // What its body is called by must be readable.
+        let mut templates = self.snapshot.routes.get(terms.route).tags.iter();
+        if templates.any(|template| template.pointers().next().is_some())
+            && self.called_on(terms).is_none_or(|called| !called.later.is_empty())
+        {
+            headers.remove(ACCEPT_ENCODING);
         }
-        let terms = Terms {
-            method: client.parts.method.clone(),
-            headers: Arc::clone(headers),
-            cacheable: *cacheable,
-            route: client.route,
-            called,
-            wants,
-            kept,
-            here: client.asked_here(&target),
-            patience: client.looked.patience,
-        };
-        Ok(Box::new(Job { request, asks_about_kept, terms }))
+        Ok(request)
     }
 }
 
-/// What can be asked about something that is kept.
-enum About {
-    /// Whether it is good still.
-    Itself,
-    /// For what it lacks.
-    Rest { range: HeaderValue, tag: HeaderValue },
-}
-
-impl About {
-    fn of(kept: &Stored, max_object_bytes: u64) -> Option<Self> {
-        let Some(part) = kept.part.as_deref() else {
-            return validation::has_validator(&kept.head.headers()).then_some(Self::Itself);
+impl Question {
+    /// What can be asked about this.
+    fn about(kept: &Stored, max_object_bytes: u64) -> Self {
+        let question = match kept.part.as_deref() {
+            None => validation::has_validator(&kept.head.headers()).then_some(Self::WhetherGood),
+            Some(part) => Self::rest(kept, *part, max_object_bytes),
         };
+        question.unwrap_or(Self::None)
+    }
+
+    fn rest(kept: &Stored, part: ContentRange, max_object_bytes: u64) -> Option<Self> {
         let has_all_it_says = part.length() == kept.body.len() as u64;
         // What can't be held whole is not completed.
         let range = match part.total.filter(|total| *total <= max_object_bytes) {
@@ -178,6 +203,18 @@ impl About {
 }
 
 impl Terms {
+    /// What the client sent.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.client.parts.headers
+    }
+
+    /// The same for the shared tier.
+    pub(super) fn asking(&self) -> Asking {
+        let headers = Arc::new(self.headers().clone());
+        let Self { route, here, .. } = *self;
+        Asking { base: self.cacheable.key, headers, route, path: self.client.path(), here }
+    }
+
     /// Whether what is kept may take the place of such an answer.
     pub(super) fn is_better_kept(&self, status: StatusCode, now: Timestamp) -> bool {
         let kept = self.kept.as_ref().filter(|_| is_failure(status));
@@ -190,16 +227,4 @@ impl Terms {
 /// returned."
 pub(super) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
-}
-
-/// The same request for the whole, without our own question whether what is kept is good.
-pub(super) fn plain(request: &Request<Sent>) -> Request<Sent> {
-    let mut again = Request::new(request.body().again().unwrap_or_default());
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.version_mut() = request.version();
-    *again.headers_mut() = request.headers().clone();
-    conditional::strip_conditions(again.headers_mut());
-    again.headers_mut().remove(RANGE);
-    again
 }

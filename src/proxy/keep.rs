@@ -8,6 +8,7 @@ use http::header::AGE;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::Proxy;
+use super::called::Called;
 use super::coalesce::Arrived;
 use super::job::{Facts, Terms};
 use super::plan::variant_key;
@@ -31,6 +32,8 @@ pub struct Keeping {
     pub key: Key,
     pub(super) body: Received,
     pub(super) facts: Facts,
+    /// What it can be called by, as far as its head tells.
+    pub(super) called: Called,
     /// The key without variants.
     pub(super) base: Key,
     /// What of it is here already.
@@ -55,7 +58,7 @@ impl Keeping {
         body: Received,
         (length, room): (Option<u64>, Room),
         (keep, (key, vary)): (Keep, Place),
-        (facts, terms): (Facts, &Terms),
+        (facts, called, terms): (Facts, Called, &Terms),
         around: Around,
     ) -> Self {
         let Head { status, mut headers } = head;
@@ -66,11 +69,11 @@ impl Keeping {
         let tee = Tee::new(length, room);
         let lifetime = keep.lifetime;
         let answered = if around.between.is_some() { StatusCode::PARTIAL_CONTENT } else { status };
-        let called = (facts.called.clone(), facts.stamp);
+        let known = (called.clone(), facts.stamp);
         let arrived =
-            Arrived::new((head, answered, whole_head), (part, lifetime, vary, was_cached), called, tee);
+            Arrived::new((head, answered, whole_head), (part, lifetime, vary, was_cached), known, tee);
         let arrived = Arc::new(arrived);
-        Self { arrived, key, body, facts, base: terms.cacheable.key, around }
+        Self { arrived, key, body, facts, called, base: terms.cacheable.key, around }
     }
 }
 
@@ -96,16 +99,15 @@ impl<C: Connector> Proxy<C> {
         response: Response<Received>,
         keep: Keep,
         (room, place): (Room, Place),
-        facts: Facts,
-        terms: &Terms,
+        facts: (Facts, Called, &Terms),
     ) -> Keeping {
         let length = http_body::Body::size_hint(response.body()).exact();
         let (parts, body) = response.into_parts();
         let mut headers = compact(&parts.headers);
         prepare(&mut headers, parts.version);
-        add_date(&mut headers, facts.times.answered_at);
+        add_date(&mut headers, facts.0.times.answered_at);
         let head = Head { status: parts.status, headers };
-        Keeping::new(head, body, (length, room), (keep, place), (facts, terms), Around::default())
+        Keeping::new(head, body, (length, room), (keep, place), facts, Around::default())
     }
 
     /// Where an answer with these fields will lie, and what it varies on.
@@ -116,9 +118,9 @@ impl<C: Connector> Proxy<C> {
         if vary.is_empty() {
             return (base, vary);
         }
-        let key = variant_key(&base, &vary, &terms.headers, &self.snapshot.identity);
+        let key = variant_key(&base, &vary, terms.headers(), &self.snapshot.identity);
         // Before anybody hears of the answer: who finds it not to be theirs looks here which variant is.
-        self.list((base, key, &vary), &terms.headers, answer);
+        self.list((base, key, &vary), terms.headers(), answer);
         (key, vary)
     }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Proxy;
-use super::beyond::Asking;
 use super::coalesce::Arrived;
 use super::job::{Terms, Wants};
 use super::keep::Keeping;
@@ -40,9 +39,7 @@ impl<C: Connector> Proxy<C> {
         let Some(shared) = self.shared_by(terms.route).filter(|_| self.is_led(terms)) else {
             return Lead::Fetch(None);
         };
-        let (headers, route) = (Arc::clone(&terms.headers), terms.route);
-        let (path, here) = (Arc::clone(&terms.called.labels.path), terms.here);
-        let asking = Asking { base: terms.cacheable.key, headers, route, path, here };
+        let asking = terms.asking();
         let base = terms.cacheable.key;
         let until = Instant::now() + self.client.settings().response_timeout;
         let mut patience = match terms.patience {
@@ -90,7 +87,7 @@ impl<C: Connector> Proxy<C> {
 
     fn is_good_for_all(&self, found: &Found, terms: &Terms) -> bool {
         let is_whole = found.stored.as_ref().is_some_and(|stored| stored.part.is_none());
-        is_whole && found.verdict(&terms.headers, self.clock.now()) == Verdict::Serve
+        is_whole && found.verdict(terms.headers(), self.clock.now()) == Verdict::Serve
     }
 
     /// Whether this will lie in the shared tier, as far as is known before it is whole.

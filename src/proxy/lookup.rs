@@ -32,7 +32,7 @@ pub struct Found {
 }
 
 /// What a client's look into the shared tier came to.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Looked {
     /// How long it may still be asked on the client's behalf.
     pub patience: Patience,

@@ -33,17 +33,17 @@ impl<C: Connector> Proxy<C> {
     /// is seldom what another wants.
     pub(super) async fn fetch_range(
         self: &Arc<Self>,
-        client: Client,
+        client: Box<Client>,
         cacheable: Cacheable,
         account: Account,
     ) -> (Outcome, Response<Body>) {
-        let headers = Arc::new(client.parts.headers.clone());
+        let (client, looked) = client.shared();
         let parts = &client.parts;
-        let job = match self.job(&client, &cacheable, &headers, Purpose::Range) {
+        let job = match self.job((&client, &looked), &cacheable, Purpose::Range) {
             Ok(job) => job,
             Err(failure) => return failed(failure, &account),
         };
-        let Job { request, terms, .. } = *job;
+        let Job { request, terms } = *job;
         let kept = terms.kept.as_ref();
         let (response, facts) = match self.exchange(request, &terms).await {
             Ok(exchange) => exchange,
@@ -100,8 +100,8 @@ impl<C: Connector> Proxy<C> {
         if !by.contains_key(DATE) {
             headers.remove(DATE);
         }
-        let (keep, labels) = self.storable(terms, StatusCode::OK, &headers, &facts).ok()?;
-        facts.called.labels = labels.and(kept.labels.tags.iter().copied());
+        let (keep, mut called) = self.storable(terms, StatusCode::OK, &headers, &facts).ok()?;
+        called.labels = called.labels.and(kept.labels.tags.iter().copied());
         add_date(&mut headers, facts.times.answered_at);
         let mut room = self.filling.room();
         if total > self.max_object_bytes || !room.grow(total) {
@@ -114,7 +114,8 @@ impl<C: Connector> Proxy<C> {
             if is_prefix { (kept.body.clone(), Bytes::new()) } else { (Bytes::new(), kept.body.clone()) };
         let around = Around { before, after, between: Some(new.length()) };
         let head = Head { status: StatusCode::OK, headers };
-        let keeping = Keeping::new(head, body, (Some(total), room), (keep, place), (facts, terms), around);
+        let facts = (facts, called, terms);
+        let keeping = Keeping::new(head, body, (Some(total), room), (keep, place), facts, around);
         Some(Fetched::Keep(Box::new(keeping)))
     }
 

@@ -29,7 +29,7 @@ use crate::upstream::{Connector, Received, Sent};
 
 impl<C: Connector> Proxy<C> {
     /// Asks the upstream for this client alone, and keeps nothing.
-    pub(super) fn pass(self: &Arc<Self>, client: Client, sent: Sent, account: Account) -> Waiting<'_> {
+    pub(super) fn pass(self: &Arc<Self>, client: Box<Client>, sent: Sent, account: Account) -> Waiting<'_> {
         Box::pin(async move {
             let outcome = match account.forward {
                 Some(Forward::Bypass | Forward::Method) => Outcome::Bypass,
@@ -44,7 +44,7 @@ impl<C: Connector> Proxy<C> {
 
     async fn try_pass(
         self: &Arc<Self>,
-        mut client: Client,
+        mut client: Box<Client>,
         sent: Sent,
         account: &Account,
     ) -> Result<Response<Body>, Failure> {
@@ -53,15 +53,21 @@ impl<C: Connector> Proxy<C> {
         let upgrades = client.hop.upgrade.is_some();
         let purpose = if upgrades { Purpose::Upgrade } else { Purpose::Pass };
         let target = client.target(&self.trusted_proxies)?;
-        let mut request = Box::new(self.destination.request(&client, &target, purpose, sent)?);
-        if self.reads_answer(&client) {
-            request.headers_mut().remove(ACCEPT_ENCODING);
-        }
+        let request = |sent| {
+            let mut request = Box::new(self.destination.request(&client, &target, purpose, sent)?);
+            if self.reads_answer(&client) {
+                request.headers_mut().remove(ACCEPT_ENCODING);
+            }
+            Ok::<_, http::Error>(request)
+        };
+        let bytes = sent.bytes();
+        let again = || bytes.clone().and_then(|bytes| request(Sent::whole(bytes)).ok());
+        let first = request(sent)?;
         let permit = self.client.enter().await?;
         let (stamp, requested_at) = (self.record.stamp(), self.clock.now());
         let began = Instant::now();
         let unanswered = self.watch(&client, &target);
-        let mut response = match self.client.send(permit, request, self.client_silence_max).await {
+        let mut response = match self.client.send(permit, first, again, self.client_silence_max).await {
             Ok(response) => response,
             Err(error) => {
                 if !error.may_have_arrived() {

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::Proxy;
-use super::called::READ_HERE_BYTES_MAX;
+use super::called::{Called, READ_HERE_BYTES_MAX};
 use super::coalesce::{Arrived, Pilot};
 use super::job::Facts;
 use super::keep::Keeping;
@@ -26,7 +26,7 @@ impl<C: Connector> Proxy<C> {
     /// Moves the body from the upstream to its readers and, when it is whole, into memory and to the other instances. The
     /// lease is given back as soon as they need not wait for it.
     pub(super) async fn pump(&self, keeping: Box<Keeping>, pilot: Option<&Pilot>, mut lease: Option<Lease>) {
-        let Keeping { arrived, key, mut body, facts, base, around } = *keeping;
+        let Keeping { arrived, key, mut body, facts, called, base, around } = *keeping;
         let tee = &arrived.tee;
         let _ends = EndsAnyway(&arrived);
         let here = (around.before.len() + around.after.len()) as u64;
@@ -89,13 +89,13 @@ impl<C: Connector> Proxy<C> {
         // A cache may leave trailers out, but then what is kept is not what came (RFC 9110, 6.5): rare enough to pass.
         let whole = matches!(end, Ok(None)) && keeps;
         if whole {
-            let is_long = !facts.called.later.is_empty() && tee.whole().len() > READ_HERE_BYTES_MAX;
+            let is_long = !called.later.is_empty() && tee.whole().len() > READ_HERE_BYTES_MAX;
             if is_long {
                 // Its readers need not wait until it is known what it is called.
                 tee.end(end);
-                return self.keep_whole(&arrived, facts, (base, key), (lease, pilot)).await;
+                return self.keep_whole(&arrived, (facts, called), (base, key), (lease, pilot)).await;
             }
-            self.keep_whole(&arrived, facts, (base, key), (lease, pilot)).await;
+            self.keep_whole(&arrived, (facts, called), (base, key), (lease, pilot)).await;
         } else if keeps {
             let why = if end.is_ok() { NotStored::Trailers } else { NotStored::BrokenOff };
             self.give_up(&arrived, base, facts.route, why, pilot);
@@ -107,17 +107,17 @@ impl<C: Connector> Proxy<C> {
     async fn keep_whole(
         &self,
         arrived: &Arrived,
-        facts: Facts,
+        (facts, called): (Facts, Called),
         (base, key): (Key, Key),
         (lease, pilot): (Option<Lease>, Option<&Pilot>),
     ) {
         let body = arrived.tee.whole();
-        let labels = self.with_body(&facts.called, (&arrived.head.headers, &body)).await;
+        let labels = self.with_body(&called, (&arrived.head.headers, &body)).await;
         let Some(labels) = labels else {
             return self.give_up(arrived, base, facts.route, NotStored::Untaggable, pilot);
         };
         arrived.named(labels.clone());
-        let lifetime = self.settled(arrived.lifetime, &labels, &facts);
+        let lifetime = self.settled(arrived.lifetime, (&labels, called.ends_at), &facts);
         let stored = self.stored(&arrived.head, body, arrived.part, (lifetime, labels), &facts);
         let place = (base, key, Arc::clone(&arrived.vary));
         if stored.part.is_some() {

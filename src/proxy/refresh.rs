@@ -22,16 +22,16 @@ impl<C: Connector> Proxy<C> {
     /// Begins it, unless it is under way or the upstream failed a moment ago. Whoever asks meanwhile for what may not be given
     /// stale joins it.
     pub(super) fn refresh(self: &Arc<Self>, client: &Client, cacheable: &Cacheable) {
-        let headers = Arc::new(client.parts.headers.clone());
+        let headers = &client.parts.headers;
         let now = self.clock.now();
-        let found = self.find_with(&client.looked, cacheable.key, &headers);
+        let found = self.find_with(&client.looked, cacheable.key, headers);
         // Of a part nobody knows what of it will be wanted next; and what a client forbids to keep refreshes nothing.
         let is_of_use = |stored: &Arc<Stored>| stored.part.is_none() && !stored.is_asked_in_vain(now);
-        if !found.stored.as_ref().is_some_and(is_of_use) || RequestDirectives::read(&headers).no_store {
+        if !found.stored.as_ref().is_some_and(is_of_use) || RequestDirectives::read(headers).no_store {
             return;
         }
         // Of such a request nothing came that could be kept: it would begin one fetch after the other.
-        if self.remembers(cacheable, &headers) {
+        if self.remembers(cacheable, headers) {
             return;
         }
         // A popular tag may have made stale a great many at once: who finds no place is given it stale all the same, and the next
@@ -42,13 +42,14 @@ impl<C: Connector> Proxy<C> {
             return;
         }
         // Without a job there is nothing to begin: the next request that has to wait is told why.
-        let Ok(job) = self.job(client, cacheable, &headers, Purpose::Keep) else {
+        let (asker, looked) = Box::new(client.clone()).shared();
+        let Ok(job) = self.job((&asker, &looked), cacheable, Purpose::Keep) else {
             return;
         };
         let is_here =
-            || self.find(cacheable.key, &headers).verdict(&headers, self.clock.now()) == Verdict::Serve;
+            || self.find(cacheable.key, headers).verdict(headers, self.clock.now()) == Verdict::Serve;
         if let Joined::Began(_, pilot, _) =
-            self.flights.join(found.key, &job.terms.called.labels, &headers, is_here)
+            self.flights.join(found.key, (&asker, cacheable), |flight| self.labels_of(flight), is_here)
         {
             self.telemetry.validation.refreshes.add_one();
             match self.shared_by(client.route).and_then(|_| self.asking(client, cacheable)) {

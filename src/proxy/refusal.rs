@@ -30,11 +30,7 @@ pub(super) fn is_refusal(status: StatusCode) -> bool {
 impl<C: Connector> Proxy<C> {
     /// One who asked for what may be kept.
     pub(super) async fn was_refused(&self, terms: &Terms) {
-        let Terms { headers, route, here, patience, .. } = terms;
-        let path = terms.called.labels.path.clone();
-        let (base, headers) = (terms.cacheable.key, headers.clone());
-        let asking = Asking { base, headers, route: *route, path, here: *here };
-        self.take_from(&terms.cacheable, &asking, *patience).await;
+        self.take_from(&terms.cacheable, &terms.asking(), terms.patience).await;
     }
 
     /// One who was passed through: what is kept is that of a GET.

@@ -52,7 +52,7 @@ impl<C: Connector> Proxy<C> {
         &self,
         kept: &Arc<Stored>,
         by: &http::HeaderMap,
-        (mut facts, lease): (Facts, &mut Option<Lease>),
+        (facts, lease): (Facts, &mut Option<Lease>),
         terms: &Terms,
     ) -> (Arc<Stored>, Result<(), NotStored>) {
         let status: StatusCode = kept.head.status;
@@ -64,8 +64,8 @@ impl<C: Connector> Proxy<C> {
         }
         // RFC 9111, 4.3.4: "For each stored response identified, the cache MUST update its header fields with the header fields
         // provided in the 304 (Not Modified) response, as per Section 3.2."
-        let decided = self.storable(terms, status, &headers, &facts).and_then(|(keep, said)| {
-            let labels = with_old(&facts.called, said, kept)?;
+        let decided = self.storable(terms, status, &headers, &facts).and_then(|(keep, called)| {
+            let labels = with_old(&called, kept)?;
             Ok(((keep, labels), self.place(terms, &headers)))
         });
         let age = initial_age(&headers, facts.times);
@@ -74,7 +74,6 @@ impl<C: Connector> Proxy<C> {
         let as_it_was = Lifetime { initial_age: age, answered_at: facts.times.answered_at, ..kept.lifetime };
         let lifetime = decided.as_ref().map_or(as_it_was, |((keep, _), _)| keep.lifetime);
         let labels = decided.as_ref().map_or(&kept.labels, |((_, labels), _)| labels).clone();
-        facts.called.labels = labels.clone();
         if let Ok(((keep, _), _)) = &decided {
             without(&keep.withheld, &mut headers);
         }
@@ -100,7 +99,7 @@ impl<C: Connector> Proxy<C> {
                 // asks can't take from others what they may have.
                 if !why.is_of_the_request() {
                     self.uncacheable.learn(base, why, false, answered_at);
-                    self.forget(base, &terms.headers, kept);
+                    self.forget(base, terms.headers(), kept);
                 }
                 (stored, Err(why))
             }
@@ -110,9 +109,9 @@ impl<C: Connector> Proxy<C> {
 
 /// What its body is called it is called still; what was said of it before comes along, for nobody can tell the two apart. One that
 /// is called otherwise each time is fetched anew at last.
-fn with_old(called: &Called, said: Labels, kept: &Stored) -> Result<Labels, NotStored> {
+fn with_old(called: &Called, kept: &Stored) -> Result<Labels, NotStored> {
     if called.later.is_empty() {
-        return Ok(said);
+        return Ok(called.labels.clone());
     }
-    called.within(said.and(kept.labels.tags.iter().copied())).ok_or(NotStored::Untaggable)
+    called.within(called.labels.and(kept.labels.tags.iter().copied())).ok_or(NotStored::Untaggable)
 }

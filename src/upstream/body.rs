@@ -105,11 +105,11 @@ impl Sent {
         self
     }
 
-    /// The same once more; none for what is under way and can't be sent twice.
-    pub fn again(&self) -> Option<Self> {
+    /// All of it; none for what is under way and can't be sent twice.
+    pub fn bytes(&self) -> Option<Bytes> {
         match self {
-            Self::Empty => Some(Self::Empty),
-            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
+            Self::Empty => Some(Bytes::new()),
+            Self::Whole(bytes) => Some(bytes.clone()),
             Self::Streaming(_) => None,
         }
     }
@@ -269,7 +269,7 @@ mod tests {
         let mut sent = Sent::streaming(Full::from("cd"), SILENCE_MAX);
         let frame = sent.frame().await.unwrap().unwrap();
         let sent = sent.put_back(Bytes::from("ab"), frame);
-        assert!(!sent.is_end_stream() && sent.again().is_none() && !sent.is_of_unknown_length());
+        assert!(!sent.is_end_stream() && sent.bytes().is_none() && !sent.is_of_unknown_length());
         assert_eq!(sent.size_hint().exact(), Some(4));
         assert_eq!(sent.collect().await.unwrap().to_bytes(), "abcd");
     }
@@ -292,7 +292,7 @@ mod tests {
         let sent = Sent::whole(Bytes::from("squirrel"));
         assert_eq!(sent.size_hint().exact(), Some(8));
         assert!(!format!("{sent:?}").contains("squirrel"));
-        let again = sent.again().unwrap();
+        let again = Sent::whole(sent.bytes().unwrap());
         assert_eq!(sent.collect().await.unwrap().to_bytes(), "squirrel");
         assert_eq!(again.collect().await.unwrap().to_bytes(), "squirrel");
         assert!(Sent::whole(Bytes::new()).is_end_stream());

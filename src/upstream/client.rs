@@ -36,13 +36,6 @@ pub struct Client<C> {
     telemetry: Arc<Telemetry>,
 }
 
-/// One try's own part of a request, and what outlives it.
-struct Attempt {
-    progress: Option<Arc<Progress>>,
-    /// For the next try; none if there may be none.
-    again: Option<Box<Request<Sent>>>,
-}
-
 impl<C: Connector> Client<C> {
     /// Opens nothing yet.
     pub fn new(connector: C, settings: Settings, telemetry: Arc<Telemetry>) -> Self {
@@ -69,25 +62,28 @@ impl<C: Connector> Client<C> {
         self.gate.enter().await
     }
 
-    /// Sends a request and waits for the head of its answer. `silence_max`: of the request's body.
+    /// Sends a request and waits for the head of its answer. `again`: the same once more, if it can be had. `silence_max`: of the
+    /// request's body.
     pub async fn send(
         &self,
         permit: Permit,
         request: Box<Request<Sent>>,
+        again: impl Fn() -> Option<Box<Request<Sent>>> + Send,
         silence_max: Duration,
     ) -> Result<Response<Received>, UpstreamError> {
-        let mut retries_left = self.settings.retries;
+        let mut retries_left = if may_be_sent_again(&request) { self.settings.retries } else { 0 };
         let mut request = request;
         loop {
-            let attempt = Attempt::of(&request);
-            let failure = match self.ask(request, attempt.progress.as_deref(), silence_max).await {
+            let progress = request.body().progress();
+            let failure = match self.ask(request, progress.as_deref(), silence_max).await {
                 Ok((response, lent)) => {
-                    return self.received(response, (lent, attempt.progress.as_deref()), permit);
+                    return self.received(response, (lent, progress.as_deref()), permit);
                 }
                 Err(failure) => failure,
             };
             self.count(failure);
-            let Some(again) = attempt.again.filter(|_| failure.may_retry() && retries_left > 0) else {
+            let may_retry = failure.may_retry() && retries_left > 0;
+            let Some(again) = may_retry.then(&again).flatten() else {
                 return Err(failure);
             };
             retries_left -= 1;
@@ -211,20 +207,10 @@ fn diagnose(error: &hyper::Error) -> UpstreamError {
 /// 100, for which it has room at once. Said aloud it would fill that room first, for every answer.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 
-impl Attempt {
-    /// RFC 9110, 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests." Safe methods only (RFC 10008, 2, has
-    /// QUERY among them, and POST is not, whatever a route makes of it), and no body under way: it can't be sent twice.
-    fn of(request: &Request<Sent>) -> Self {
-        let body = request.body().again().filter(|_| request.method().is_safe());
-        let again = body.map(|body| {
-            let mut again = Request::new(body);
-            *again.method_mut() = request.method().clone();
-            *again.uri_mut() = request.uri().clone();
-            *again.headers_mut() = request.headers().clone();
-            Box::new(again)
-        });
-        Self { progress: request.body().progress(), again }
-    }
+/// RFC 9110, 9.2.2: "A proxy MUST NOT automatically retry non-idempotent requests." Safe methods only (RFC 10008, 2, has QUERY among
+/// them, and POST is not, whatever a route makes of it), and no body under way: it can't be sent twice.
+fn may_be_sent_again(request: &Request<Sent>) -> bool {
+    request.method().is_safe() && request.body().bytes().is_some()
 }
 
 /// RFC 9112, 6.3: a response with another transfer coding than `chunked` at its end is read until the connection closes, and then

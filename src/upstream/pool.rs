@@ -313,11 +313,15 @@ mod tests {
 
         fn send(&self, method: Method, body: Sent) -> Asked {
             let client = Arc::clone(&self.client);
-            let mut request = Request::new(body);
-            *request.method_mut() = method;
+            let request = move |body| {
+                let mut request = Request::new(body);
+                *request.method_mut() = method.clone();
+                Box::new(request)
+            };
             tokio::spawn(async move {
                 let permit = client.enter().await?;
-                client.send(permit, Box::new(request), SECOND).await
+                let first = request(body);
+                client.send(permit, first, || Some(request(Sent::Empty)), SECOND).await
             })
         }
 
