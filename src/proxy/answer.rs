@@ -142,10 +142,10 @@ impl<C: Connector> Proxy<C> {
         // The clock has gone on while it was looked for.
         let now = self.clock.now();
         let verdict = found.verdict_for(client.kinds, &client.parts.headers, now);
-        self.judge(&client.parts, cacheable, now, (&found, verdict))
+        self.judge(client, cacheable, now, (&found, verdict))
     }
 
-    /// All that has to wait.
+    /// All that has to wait. What is seldom waited for is boxed: each request would carry the room for it about.
     async fn follow(
         self: &Arc<Self>,
         first: First,
@@ -162,7 +162,7 @@ impl<C: Connector> Proxy<C> {
             }
             First::Fail(failure) => respond::failed(failure, &account),
             First::Beyond(cacheable) => {
-                let first = self.first_from_beyond(cacheable, &mut client).await;
+                let first = Box::pin(self.first_from_beyond(cacheable, &mut client)).await;
                 Box::pin(self.follow(first, client, sent, account)).await
             }
             First::Fetch(cacheable, forward, found) => {
@@ -171,17 +171,17 @@ impl<C: Connector> Proxy<C> {
             }
             First::Head(cacheable, forward) => {
                 let account = Account { forward: Some(forward), ..account };
-                self.head(client, cacheable, account).await
+                Box::pin(self.head(client, cacheable, account)).await
             }
             First::Range(cacheable, forward) => {
                 let account = Account { forward: Some(forward), ..account };
-                self.fetch_range(client, cacheable, account).await
+                Box::pin(self.fetch_range(client, cacheable, account)).await
             }
             First::Pass(forward, detail) => {
                 let account = Account { forward: Some(forward), detail: Some(detail), ..account };
                 self.pass(client, sent, account).await
             }
-            First::Read(max_bytes) => match self.buffer(sent, max_bytes).await {
+            First::Read(max_bytes) => match Box::pin(self.buffer(sent, max_bytes)).await {
                 Ok(Buffered::Whole(body)) => self.follow_with_body(client, body).await,
                 Ok(Buffered::Not(why, sent)) => {
                     let is_raw = self.snapshot.routes.get(client.route).key.body == BodyPart::Raw;
@@ -280,13 +280,13 @@ impl<C: Connector> Proxy<C> {
         if !verdict.serves() && self.is_worth_a_look((parts, route), &cacheable, (&found, verdict), now) {
             return First::Beyond(cacheable);
         }
-        self.judge(parts, cacheable, now, (&found, verdict))
+        self.judge(client, cacheable, now, (&found, verdict))
     }
 
     /// What can be said of it, now that this was found.
     fn judge(
         &self,
-        parts: &Parts,
+        Client { parts, kinds, .. }: &Client,
         cacheable: Cacheable,
         now: Timestamp,
         (found, verdict): (&Found, Verdict),
@@ -334,7 +334,9 @@ impl<C: Connector> Proxy<C> {
                 First::Pass(forward, "a range was asked for")
             }
             // What can be asked about is, as a whole: if it is good still, any range can be cut from it.
-            (Verdict::Ask(forward), stored) if wants_range(parts) && !can_be_asked_about(stored.as_ref()) => {
+            (Verdict::Ask(forward), stored)
+                if kinds.has_condition() && wants_range(parts) && !can_be_asked_about(stored.as_ref()) =>
+            {
                 First::Range(cacheable, forward)
             }
             (Verdict::Ask(forward), _) => First::Fetch(cacheable, forward, found.clone()),

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 use super::Proxy;
 use super::client::Client;
+use super::job::Terms;
 use super::keep::is_part_of;
 use super::lookup::{Found, Patience, Tier};
 use super::plan::{Cacheable, variant_key};
@@ -51,6 +52,15 @@ pub(super) struct Asking {
     pub path: Arc<[u8]>,
     /// The address of this instance's own socket, if the client asked by that.
     pub here: Option<SocketAddr>,
+}
+
+impl Asking {
+    /// On these terms.
+    pub(super) fn on(terms: &Terms) -> Self {
+        let Terms { client, cacheable, route, here, .. } = terms;
+        let headers = Arc::new(terms.headers().clone());
+        Self { base: cacheable.key, headers, route: *route, path: client.path(), here: *here }
+    }
 }
 
 /// What a read comes to, for who asks.

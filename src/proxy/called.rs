@@ -14,9 +14,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Proxy;
 use super::client::Client;
-use super::coalesce::Flight;
 use super::identity::Identity;
-use super::job::Terms;
 use super::plan::Cacheable;
 use super::query;
 use super::route::{KeyParts, Route};
@@ -122,17 +120,6 @@ impl<C> Proxy<C> {
         // It could be read before.
         let target = client.target(&self.trusted_proxies).ok()?;
         Some(self.called(&client.wanted(&target, &client.parts.method), route, cacheable))
-    }
-
-    /// The same on these terms.
-    pub(super) fn called_on(&self, terms: &Terms) -> Option<Called> {
-        self.called_of(&terms.client, terms.route, &terms.cacheable)
-    }
-
-    /// What a flight's answer can be called by, as far as its request tells.
-    pub(super) fn labels_of(&self, flight: &Flight) -> Option<Labels> {
-        let Flight { client, cacheable, .. } = flight;
-        self.called_of(client, client.route, cacheable).map(|called| called.labels)
     }
 
     /// How a resource is called.

@@ -18,13 +18,15 @@ use http::{Response, StatusCode};
 use super::Proxy;
 use super::body::Body;
 use super::client::Client;
-use super::coalesce::{ABANDONED, Arrived, Confirmed, Joined, Landing, Portion, Since};
+use super::coalesce::{Joined, Since};
 use super::errand::{Errand, Waiting};
 use super::failure::Failure;
 use super::fill::Fetched;
+use super::flight::Portion;
 use super::forward::Purpose;
 use super::job::is_failure;
 use super::keep::Keeping;
+use super::landing::{ABANDONED, Arrived, Confirmed, Landing};
 use super::lookup::{Found, Looked};
 use super::plan::Cacheable;
 use super::respond::{self, Account, Trouble, failed, single};
@@ -94,8 +96,11 @@ impl<C: Connector> Proxy<C> {
             Ok(job) => job,
             Err(failure) => return answered(failed(failure, account)),
         };
-        let is_here =
-            || self.find(cacheable.key, headers).verdict(headers, self.clock.now()) == Verdict::Serve;
+        let is_here = || {
+            let found = self.find(cacheable.key, headers);
+            let serves = || found.verdict_for(client.kinds, headers, self.clock.now()) == Verdict::Serve;
+            found.stored.is_some() && serves()
+        };
         let joined =
             self.flights.join(found.key, (client, cacheable), |flight| self.labels_of(flight), is_here);
         let (flight, since, landing, portion) = match joined {
@@ -135,7 +140,7 @@ impl<C: Connector> Proxy<C> {
                 Look::Alone
             }
             (Landing::Found(found), _) => self.joined_found(&flight, &found, client),
-            (landing, Some(mut portion)) => self.begun(&landing, portion.try_recv().ok(), client, account),
+            (landing, Some(portion)) => self.begun(&landing, portion.take(), client, account),
             (Landing::Kept(arrived), None) => self.joined(&flight, found.key, &arrived, client, account),
             (Landing::NotKept(why, _), None) => {
                 self.telemetry.coalescing.parted.add_one();
@@ -256,10 +261,11 @@ impl<C: Connector> Proxy<C> {
     ) -> bool {
         // RFC 9111, 5.2.1.4: a client that wants nothing older than its own asking gets nothing that was asked for before,
         // also where nothing is kept yet. What comes for one that says no-store is nobody else's to wait for.
-        let asked = RequestDirectives::read(&client.parts.headers);
-        let wants_its_own =
-            asked.no_cache || asked.no_store || asked.max_age.is_some_and(|oldest| oldest.is_zero());
-        if wants_its_own || forward == Some(Forward::Request) {
+        let wants_its_own = || {
+            let asked = RequestDirectives::read(&client.parts.headers);
+            asked.no_cache || asked.no_store || asked.max_age.is_some_and(|oldest| oldest.is_zero())
+        };
+        if (client.kinds.directs_caches() && wants_its_own()) || forward == Some(Forward::Request) {
             return true;
         }
         if self.snapshot.routes.get(client.route).coalesce == Coalesce::Off {

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
+use tokio::time::Instant;
 
 use super::Proxy;
 use super::body::Body;
 use super::called::Called;
-use super::coalesce::{Confirmed, Pilot, Portion};
+use super::coalesce::Pilot;
+use super::flight::Portion;
 use super::job::{Facts, Job, Question, Terms, Wants, is_failure};
 use super::keep::Keeping;
+use super::landing::Confirmed;
 use super::lead::Lead;
 use super::prepare::{is_endless, passing};
 use super::refusal::is_refusal;
@@ -77,7 +80,7 @@ impl<C: Connector> Proxy<C> {
                 // What will not lie in the shared tier, others need not wait for.
                 let lease = lease.filter(|_| self.is_to_be_shared(&keeping));
                 pilot.keep(keeping.key, Arc::clone(&keeping.arrived));
-                self.pump(keeping, Some(&pilot), lease).await;
+                Box::pin(self.pump(keeping, Some(&pilot), lease)).await;
             }
             Ok(Fetched::Confirmed(confirmed)) if confirmed.stored.lifetime.can_be_shared() => {
                 pilot.confirm(confirmed);
@@ -155,7 +158,7 @@ impl<C: Connector> Proxy<C> {
         let terms = Terms { wants: Wants::Whole, question: Question::None, ..terms };
         // It could be made before, with more in it.
         let again = self.request(&terms).map_err(|_| UpstreamError::Abandoned)?;
-        self.exchange(again, &terms).await.map(|exchange| self.decide(exchange, &terms))
+        Box::pin(self.exchange(again, &terms)).await.map(|exchange| self.decide(exchange, &terms))
     }
 
     /// One request and the head of its answer.
@@ -168,11 +171,12 @@ impl<C: Connector> Proxy<C> {
         let permit = self.client.enter().await?;
         // Before the request is sent: whatever is changed from now on may not be in its answer.
         let (stamp, asked_at) = (self.record.stamp(), self.clock.monotonic());
-        let requested_at = self.clock.now();
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
+        let requested_at = self.clock.now_at(began);
         let sent =
             self.client.send(permit, request, || self.request(terms).ok(), self.client_silence_max).await;
-        let now = self.clock.now();
+        let ended = Instant::now();
+        let now = self.clock.now_at(ended);
         let is_trouble = |status| is_failure(status) || status == StatusCode::TOO_MANY_REQUESTS;
         let failed = sent.as_ref().map_or(true, |response| is_trouble(response.status()));
         if let Some(kept) = terms.kept.as_ref().filter(|_| failed) {
@@ -187,7 +191,7 @@ impl<C: Connector> Proxy<C> {
         if is_refusal(response.status()) {
             Box::pin(self.was_refused(terms)).await;
         }
-        self.snapshot.metrics(terms.route).upstream.record(began.elapsed());
+        self.snapshot.metrics(terms.route).upstream.record(ended - began);
         let times = Times { requested_at, answered_at: now };
         let Terms { route, here, .. } = *terms;
         Ok((response, Facts { times, asked_at, stamp, route, here }))

@@ -11,7 +11,7 @@ use http::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
 use super::Proxy;
-use super::beyond::Asking;
+use super::called::Called;
 use super::client::Client;
 use super::failure::Failure;
 use super::forward::Purpose;
@@ -98,6 +98,13 @@ pub struct Facts {
     pub route: usize,
     /// See `Terms`.
     pub here: Option<SocketAddr>,
+}
+
+impl<C> Proxy<C> {
+    /// What an answer on these terms will be called by, as far as the request tells.
+    pub(super) fn called_on(&self, terms: &Terms) -> Option<Called> {
+        self.called_of(&terms.client, terms.route, &terms.cacheable)
+    }
 }
 
 impl<C: Connector> Proxy<C> {
@@ -206,13 +213,6 @@ impl Terms {
     /// What the client sent.
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.client.parts.headers
-    }
-
-    /// The same for the shared tier.
-    pub(super) fn asking(&self) -> Asking {
-        let headers = Arc::new(self.headers().clone());
-        let Self { route, here, .. } = *self;
-        Asking { base: self.cacheable.key, headers, route, path: self.client.path(), here }
     }
 
     /// Whether what is kept may take the place of such an answer.

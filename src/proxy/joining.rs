@@ -7,15 +7,24 @@ use std::sync::Arc;
 
 use super::Proxy;
 use super::client::Client;
-use super::coalesce::{Arrived, Confirmed, Flight, Landing};
 use super::fetch::Look;
+use super::flight::Flight;
+use super::landing::{Arrived, Confirmed, Landing};
 use super::lookup::Found;
 use super::respond::{self, Account};
-use crate::object::{Key, Stored};
+use crate::object::{Key, Labels, Stored};
 use crate::semantics::verdict::verdict;
 use crate::semantics::{Forward, VaryOn, Verdict};
 use crate::telemetry::Outcome;
 use crate::upstream::Connector;
+
+impl<C> Proxy<C> {
+    /// What a flight's answer can be called by, as far as its request tells.
+    pub(super) fn labels_of(&self, flight: &Flight) -> Option<Labels> {
+        let Flight { client, cacheable, .. } = flight;
+        self.called_of(client, client.route, cacheable).map(|called| called.labels)
+    }
+}
 
 impl<C: Connector> Proxy<C> {
     /// Whether what others fetched is something that could be given from memory now.

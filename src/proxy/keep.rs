@@ -9,8 +9,8 @@ use http::{HeaderMap, Response, StatusCode};
 
 use super::Proxy;
 use super::called::Called;
-use super::coalesce::Arrived;
 use super::job::{Facts, Terms};
+use super::landing::Arrived;
 use super::plan::variant_key;
 use super::prepare::{add_date, compact, prepare, without};
 use super::tee::Tee;

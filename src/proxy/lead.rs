@@ -9,9 +9,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Proxy;
-use super::coalesce::Arrived;
+use super::beyond::Asking;
 use super::job::{Terms, Wants};
 use super::keep::Keeping;
+use super::landing::Arrived;
 use super::lookup::{Found, Patience};
 use super::own_address::is_named_in;
 use super::route::Coalesce;
@@ -39,7 +40,7 @@ impl<C: Connector> Proxy<C> {
         let Some(shared) = self.shared_by(terms.route).filter(|_| self.is_led(terms)) else {
             return Lead::Fetch(None);
         };
-        let asking = terms.asking();
+        let asking = Asking::on(terms);
         let base = terms.cacheable.key;
         let until = Instant::now() + self.client.settings().response_timeout;
         let mut patience = match terms.patience {

@@ -168,6 +168,7 @@ impl Found {
         let lifetime = self.stored.as_ref().map(|stored| &stored.lifetime);
         let verdict = match lifetime {
             Some(lifetime) if !kinds.directs_caches() => undirected(lifetime, now),
+            None if !kinds.directs_caches() => Verdict::Ask(Forward::UriMiss),
             lifetime => verdict(lifetime, request, now),
         };
         match verdict {

@@ -64,8 +64,7 @@ impl<C: Connector> Proxy<C> {
         let again = || bytes.clone().and_then(|bytes| request(Sent::whole(bytes)).ok());
         let first = request(sent)?;
         let permit = self.client.enter().await?;
-        let (stamp, requested_at) = (self.record.stamp(), self.clock.now());
-        let began = Instant::now();
+        let (stamp, began) = (self.record.stamp(), Instant::now());
         let unanswered = self.watch(&client, &target);
         let mut response = match self.client.send(permit, first, again, self.client_silence_max).await {
             Ok(response) => response,
@@ -76,9 +75,11 @@ impl<C: Connector> Proxy<C> {
                 return Err(error.into());
             }
         };
-        self.snapshot.metrics(client.route).upstream.record(began.elapsed());
+        let ended = Instant::now();
+        self.snapshot.metrics(client.route).upstream.record(ended - began);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let times = Times { requested_at, answered_at: self.clock.now() };
+            let times =
+                Times { requested_at: self.clock.now_at(began), answered_at: self.clock.now_at(ended) };
             return Ok(self.passed_on(&client, &target, response, (stamp, times, unanswered), account).await);
         }
         unanswered.settled();

@@ -12,9 +12,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Proxy;
 use super::called::{Called, READ_HERE_BYTES_MAX};
-use super::coalesce::{Arrived, Pilot};
+use super::coalesce::Pilot;
 use super::job::Facts;
 use super::keep::Keeping;
+use super::landing::Arrived;
 use super::share::New;
 use super::tee::{CHUNK_BYTES, Tee};
 use crate::object::Key;

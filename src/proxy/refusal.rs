@@ -30,7 +30,7 @@ pub(super) fn is_refusal(status: StatusCode) -> bool {
 impl<C: Connector> Proxy<C> {
     /// One who asked for what may be kept.
     pub(super) async fn was_refused(&self, terms: &Terms) {
-        self.take_from(&terms.cacheable, &terms.asking(), terms.patience).await;
+        self.take_from(&terms.cacheable, &Asking::on(terms), terms.patience).await;
     }
 
     /// One who was passed through: what is kept is that of a GET.

@@ -8,8 +8,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use super::body::Body;
-use super::coalesce::Arrived;
 use super::failure::{Failure, PROXY_STATUS};
+use super::landing::Arrived;
 use super::slice;
 use crate::clock::Timestamp;
 use crate::object::{Head, Key, Stored};

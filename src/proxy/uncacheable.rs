@@ -51,8 +51,8 @@ impl Uncacheable {
     }
 
     /// Whether an answer under this key proved uncacheable a while ago, for such a request.
-    pub fn remembers(&self, key: &Key, is_bearer: bool, now: Timestamp) -> bool {
-        self.for_all.has(key, now) || (is_bearer && self.for_bearers.has(key, now))
+    pub fn remembers(&self, key: &Key, is_bearer: bool, now: impl Fn() -> Timestamp) -> bool {
+        self.for_all.has(key, &now) || (is_bearer && self.for_bearers.has(key, &now))
     }
 
     /// An answer was not kept, for this reason.
@@ -80,9 +80,9 @@ impl Believed {
         Self((0..REMEMBERED_MAX).map(|_| AtomicU64::new(0)).collect())
     }
 
-    fn has(&self, key: &Key, now: Timestamp) -> bool {
+    fn has(&self, key: &Key, now: impl Fn() -> Timestamp) -> bool {
         let (set, name) = self.place(key);
-        set.iter().map(|place| place.load(Relaxed)).any(|held| named(held) == name && left(held, now) > 0)
+        set.iter().map(|place| place.load(Relaxed)).any(|held| named(held) == name && left(held, now()) > 0)
     }
 
     fn put(&self, key: &Key, now: Timestamp, period: Duration) {
@@ -133,8 +133,7 @@ fn ticks(moment: Timestamp) -> u32 {
 impl<C: Connector> Proxy<C> {
     /// Whether the last answer to such a request proved uncacheable.
     pub(super) fn remembers(&self, cacheable: &Cacheable, headers: &HeaderMap) -> bool {
-        let now = self.clock.now();
-        self.uncacheable.remembers(&cacheable.key, is_bearer(cacheable, headers), now)
+        self.uncacheable.remembers(&cacheable.key, is_bearer(cacheable, headers), || self.clock.now())
     }
 }
 
@@ -171,7 +170,7 @@ mod tests {
             for (is_error, period) in [(false, REMEMBERED_FOR), (true, ERROR_REMEMBERED_FOR)] {
                 let uncacheable = Uncacheable::new();
                 uncacheable.learn(key(1), NotStored::NoStore, is_error, now);
-                let remembers = |number, at| uncacheable.remembers(&key(number), false, at);
+                let remembers = |number, at| uncacheable.remembers(&key(number), false, || at);
                 assert!(
                     remembers(1, now) && remembers(1, now.plus(period.saturating_sub(MOMENT))),
                     "{now:?}"
@@ -189,8 +188,9 @@ mod tests {
         let (uncacheable, now) = (Uncacheable::new(), Timestamp::from_millis(1_000_000));
         uncacheable.learn(key(1), NotStored::Authorization, false, now);
         uncacheable.learn(key(2), NotStored::RequestNoStore, false, now);
-        assert!(uncacheable.remembers(&key(1), true, now) && !uncacheable.remembers(&key(1), false, now));
-        assert!(!uncacheable.remembers(&key(2), true, now));
+        let remembers = |number, is_bearer| uncacheable.remembers(&key(number), is_bearer, || now);
+        assert!(remembers(1, true) && !remembers(1, false));
+        assert!(!remembers(2, true));
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
             uncacheable.learn(key(number), NotStored::NoStore, false, now);
         }
         let remembered = |numbers: std::ops::Range<u64>| {
-            numbers.filter(|number| uncacheable.remembers(&key(*number), false, now)).count()
+            numbers.filter(|number| uncacheable.remembers(&key(*number), false, || now)).count()
         };
         assert_eq!(remembered(count - 1000..count), 1000);
         assert!(remembered(0..count) <= REMEMBERED_MAX + 10);

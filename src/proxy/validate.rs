@@ -7,9 +7,9 @@ use http::header::{AGE, DATE};
 
 use super::Proxy;
 use super::called::Called;
-use super::coalesce::Confirmed;
 use super::fill::{Exchange, Fetched};
 use super::job::{Facts, Terms};
+use super::landing::Confirmed;
 use super::prepare::{add_date, compact, prepare, without};
 use super::share::New;
 use crate::object::{Head, Labels, Stored};

@@ -14,6 +14,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::body::{Progress, Sent};
@@ -102,13 +103,18 @@ impl<C: Connector> Client<C> {
         self.telemetry.upstream.requests.add_one();
         let limit = self.settings.response_timeout;
         loop {
-            let kept = self.pool.out().take();
+            let mut now = Instant::now();
+            let kept = self.pool.out().take(now);
             let is_kept = kept.is_ok();
             let mut lent = match kept {
                 Ok(lent) => lent,
-                Err(out) => out.with(Box::pin(self.connect()).await?),
+                Err(out) => {
+                    let link = Box::pin(self.connect()).await?;
+                    now = Instant::now();
+                    out.with(link)
+                }
             };
-            let failure = match lent.link.ask(*request, progress, limit).await {
+            let failure = match lent.link.ask(*request, progress, (now, limit)).await {
                 Ok(response) => return Ok((response, lent)),
                 Err(failure) => failure,
             };

@@ -46,9 +46,14 @@ impl Gate {
 
     /// Waits for a place, in the queue if there is room in it.
     pub async fn enter(&self) -> Result<Permit, UpstreamError> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(self.permit(place));
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => Ok(self.permit(place)),
+            // Boxed, for most find one free.
+            Err(_) => Box::pin(self.enter_later()).await,
         }
+    }
+
+    async fn enter_later(&self) -> Result<Permit, UpstreamError> {
         let _queued = self.queue()?;
         let waiting = Arc::clone(&self.places).acquire_owned();
         match tokio::time::timeout(self.queue_timeout, waiting).await {

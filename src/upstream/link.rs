@@ -82,17 +82,17 @@ impl Link {
         })
     }
 
-    /// Sends a request and waits for the head of its answer, as long as no more than `limit` passes without the request's body
-    /// moving. If the future is dropped the link must be, too: what comes would be taken for the next answer.
+    /// Sends a request and waits for the head of its answer, as long as no more than `limit` passes from `now` on, or without the
+    /// request's body moving. If the future is dropped the link must be, too: what comes would be taken for the next answer.
     pub(super) fn ask<'l>(
         &'l mut self,
         request: Request<Sent>,
         progress: Option<&'l Progress>,
-        limit: Duration,
+        (now, limit): (Instant, Duration),
     ) -> impl Future<Output = Result<Response<Incoming>, NoHead>> + 'l {
         // Before there is a future that would have room for the request: it is large.
         let mut answer = Box::pin(self.sender.try_send_request(request));
-        let mut deadline = Instant::now() + limit;
+        let mut deadline = now + limit;
         let mut moved = 0;
         poll_fn(move |context| {
             self.drive(context, |context, alarm| {

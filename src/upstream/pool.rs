@@ -97,19 +97,19 @@ impl Pool {
     }
 
     /// The one of this thread that was used last, or one of another; and where it belongs.
-    fn take(&self) -> Option<(Link, usize)> {
+    fn take(&self, now: Instant) -> Option<(Link, usize)> {
         let here = here();
         let there = |further| {
-            (self.idle.load(Relaxed) > 0).then(|| self.take_at((here + further) % PLACES)).flatten()
+            (self.idle.load(Relaxed) > 0).then(|| self.take_at((here + further) % PLACES, now)).flatten()
         };
-        self.take_at(here).or_else(|| (1..PLACES).find_map(there))
+        self.take_at(here, now).or_else(|| (1..PLACES).find_map(there))
     }
 
-    fn take_at(&self, home: usize) -> Option<(Link, usize)> {
+    fn take_at(&self, home: usize, now: Instant) -> Option<(Link, usize)> {
         let mut place = self.place(home);
         let Idle { link, since } = place.links.pop()?;
         self.idle.fetch_sub(1, Relaxed);
-        if since.elapsed() < self.idle_timeout {
+        if now - since < self.idle_timeout {
             return Some((link, home));
         }
         // The others are older still.
@@ -185,8 +185,8 @@ impl Lent {
 
 impl Out {
     /// A connection that is idle.
-    pub(super) fn take(self) -> Result<Lent, Self> {
-        match self.0.take() {
+    pub(super) fn take(self, now: Instant) -> Result<Lent, Self> {
+        match self.0.take(now) {
             Some((link, home)) => Ok(Lent { link, home, out: self }),
             None => Err(self),
         }
@@ -438,7 +438,7 @@ mod tests {
         let _far = world.warm().await;
         let pool = Arc::clone(&world.client.pool);
         let home = std::thread::spawn(move || {
-            let lent = pool.out().take().ok()?;
+            let lent = pool.out().take(Instant::now()).ok()?;
             let home = lent.home;
             lent.give_back();
             (home != here()).then_some(home)

@@ -29,7 +29,8 @@ struct Coming {
     lent: Held,
     silence: Silence,
     permit: Option<Permit>,
-    came_at: Instant,
+    /// When the head came, where it does not say how long it is.
+    came_at: Option<Instant>,
     /// What was read already, and is given first.
     ahead: Bytes,
     /// What came behind it.
@@ -49,12 +50,13 @@ impl Drop for Held {
 impl Received {
     /// `permit` goes back when the body ends or is dropped.
     pub(super) fn new(incoming: Incoming, lent: Option<Lent>, silence_max: Duration, permit: Permit) -> Self {
+        let is_bounded = incoming.size_hint().exact().is_some();
         let mut coming = Coming {
             incoming,
             lent: Held(lent),
             silence: Silence::new(silence_max),
             permit: Some(permit),
-            came_at: Instant::now(),
+            came_at: (!is_bounded).then(Instant::now),
             ahead: Bytes::new(),
             behind: None,
         };
@@ -108,9 +110,7 @@ impl Coming {
     /// A body that did not say how long it is and goes on and on is a stream, whatever it calls itself: the upstream has done
     /// its work for it, and a few dozen of them must not keep everybody else out.
     fn seems_endless(&self) -> bool {
-        self.permit.is_some()
-            && self.incoming.size_hint().exact().is_none()
-            && self.came_at.elapsed() > self.silence.limit
+        self.permit.is_some() && self.came_at.is_some_and(|came_at| came_at.elapsed() > self.silence.limit)
     }
 
     /// The next of what comes on the connection.
