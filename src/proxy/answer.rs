@@ -108,6 +108,13 @@ impl<C: Connector> Proxy<C> {
                         let asked = (cacheable, client, sent, account);
                         this.answer_from_beyond(asked, form, began).await
                     }),
+                    // Most of what waits, by itself: a future in another would be moved once more.
+                    First::Fetch(cacheable, forward, found) => Box::pin(async move {
+                        let is_head = client.parts.method == Method::HEAD;
+                        let account = Account { forward: Some(forward), ..account };
+                        let (outcome, response) = this.fetch(client, (cacheable, found), account).await;
+                        this.said(response, route, is_head, (outcome, began))
+                    }),
                     first => Box::pin(async move {
                         let is_head = client.parts.method == Method::HEAD;
                         let (outcome, response) = this.follow(first, client, sent, account).await;
@@ -167,7 +174,7 @@ impl<C: Connector> Proxy<C> {
             }
             First::Fetch(cacheable, forward, found) => {
                 let account = Account { forward: Some(forward), ..account };
-                self.fetch(client, (cacheable, found), account).await
+                Box::pin(self.fetch(client, (cacheable, found), account)).await
             }
             First::Head(cacheable, forward) => {
                 let account = Account { forward: Some(forward), ..account };

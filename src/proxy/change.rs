@@ -78,8 +78,7 @@ impl<C> Proxy<C> {
 
     /// Watches over a request that may change its target, until its answer is known.
     pub(super) fn watch(&self, client: &Client, target: &Target<'_>) -> Unanswered<'_, C> {
-        let changes = !client.is_read && !SAFE.contains(&client.parts.method.as_str());
-        let event = changes.then(|| {
+        let event = may_change(client).then(|| {
             let said = self.route_says(client, target, Said::Nothing);
             let digests = vec![self.resource(client, target)];
             Event { digests, all: said.is_none(), tags: said.unwrap_or_default(), ..Event::default() }
@@ -114,7 +113,7 @@ impl<C> Proxy<C> {
 
     /// Whether the body of an answer says what was changed, so that it must be one that can be read.
     pub(super) fn reads_answer(&self, client: &Client) -> bool {
-        let changes = !client.is_read && !SAFE.contains(&client.parts.method.as_str());
+        let changes = may_change(client);
         let mut templates = self.snapshot.routes.get(client.route).invalidates.iter();
         changes && templates.any(|template| template.pointers().next().is_some())
     }
@@ -150,7 +149,7 @@ impl<C> Proxy<C> {
         (response, before, new_state): (&mut Response<Received>, Stamp, Option<&Terms>),
         unanswered: &mut Unanswered<'_, C>,
     ) -> Option<Stamp> {
-        if client.is_read || SAFE.contains(&client.parts.method.as_str()) {
+        if !may_change(client) {
             return None;
         }
         let uri = uri(client, target);
@@ -267,6 +266,11 @@ impl<C: Connector> Proxy<C> {
             patience: Patience::Whole,
         })
     }
+}
+
+/// Whether a request may change something.
+pub(super) fn may_change(client: &Client) -> bool {
+    !client.is_read && !SAFE.contains(&client.parts.method.as_str())
 }
 
 /// Whether the answer to such a request can be what a GET would get from now on. A 201 to a POST is about something else, which

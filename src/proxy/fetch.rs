@@ -19,7 +19,7 @@ use super::Proxy;
 use super::body::Body;
 use super::client::Client;
 use super::coalesce::{Joined, Since};
-use super::errand::{Errand, Waiting};
+use super::errand::Errand;
 use super::failure::Failure;
 use super::fill::Fetched;
 use super::flight::Portion;
@@ -55,31 +55,29 @@ pub(super) enum Look {
 
 impl<C: Connector> Proxy<C> {
     /// Asks the upstream, or waits for what somebody asked for already.
-    pub(super) fn fetch(
+    pub(super) async fn fetch(
         self: &Arc<Self>,
         client: Box<Client>,
         (cacheable, found): (Cacheable, Found),
         mut account: Account,
-    ) -> Waiting<'_> {
-        Box::pin(async move {
-            let (client, mut looked) = client.shared();
-            // What there is was looked up a moment ago; who is to begin a fetch looks once more.
-            let mut found = Some(found);
-            for _ in 0..LOOKS_MAX {
-                let find = || self.find_with(&looked, cacheable.key, &client.parts.headers);
-                let found = found.take().unwrap_or_else(find);
-                if self.goes_alone(&cacheable, &client, account.forward, &found) {
-                    break;
-                }
-                match self.look_at_flights((&client, &looked), &cacheable, found, &mut account).await {
-                    Look::Answered(outcome, response) => return (outcome, response),
-                    Look::Again => looked.renew(),
-                    Look::Alone => break,
-                }
+    ) -> (Outcome, Response<Body>) {
+        let (client, mut looked) = client.shared();
+        // What there is was looked up a moment ago; who is to begin a fetch looks once more.
+        let mut found = Some(found);
+        for _ in 0..LOOKS_MAX {
+            let find = || self.find_with(&looked, cacheable.key, &client.parts.headers);
+            let found = found.take().unwrap_or_else(find);
+            if self.goes_alone(&cacheable, &client, account.forward, &found) {
+                break;
             }
-            account.collapsed = false;
-            Box::pin(self.fetch_alone((client, looked), &cacheable, account)).await
-        })
+            match self.look_at_flights((&client, &looked), &cacheable, found, &mut account).await {
+                Look::Answered(outcome, response) => return (outcome, response),
+                Look::Again => looked.renew(),
+                Look::Alone => break,
+            }
+        }
+        account.collapsed = false;
+        Box::pin(self.fetch_alone((client, looked), &cacheable, account)).await
     }
 
     /// Joins the fetch of this key, or begins it, and waits for what comes of it.

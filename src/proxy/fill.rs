@@ -58,7 +58,7 @@ pub(super) type Exchange = (Response<Received>, Facts);
 
 impl<C: Connector> Proxy<C> {
     /// The way of a flight: asks, or lets another instance ask; announces; pumps.
-    pub(super) async fn fly(self: Arc<Self>, job: Box<Job>, pilot: Pilot) {
+    pub(super) async fn fly(self: Arc<Self>, job: Job, pilot: Pilot) {
         let mut lease = None;
         if self.is_led(&job.terms) {
             let key = pilot.key().unwrap_or(job.terms.cacheable.key);
@@ -74,7 +74,7 @@ impl<C: Connector> Proxy<C> {
 
     /// … for this instance, and for all others if it has the lease. An error, or a task that ends halfway, drops the lease:
     /// then the others learn that it failed.
-    async fn fly_alone(self: Arc<Self>, job: Box<Job>, mut pilot: Pilot, mut lease: Option<Lease>) {
+    async fn fly_alone(self: Arc<Self>, job: Job, mut pilot: Pilot, mut lease: Option<Lease>) {
         match self.ask(job, &mut lease).await {
             Ok(Fetched::Keep(keeping)) if keeping.arrived.lifetime.can_be_shared() => {
                 // What will not lie in the shared tier, others need not wait for.
@@ -89,14 +89,16 @@ impl<C: Connector> Proxy<C> {
                 if let Some(lease) = lease.filter(|_| !fetched.is_fault_of_request()) {
                     lease.land(Landed::NotShared);
                 }
-                self.hand_over(fetched, pilot).await;
+                if let Some(keeping) = Self::hand_over(fetched, pilot) {
+                    Box::pin(self.pump(keeping, None, None)).await;
+                }
             }
             Err(error) => pilot.fail(error),
         }
     }
 
-    /// What only the one who began the flight may have.
-    async fn hand_over(&self, fetched: Fetched, pilot: Pilot) {
+    /// What only the one who began the flight may have; given back if it is to be kept all the same.
+    fn hand_over(fetched: Fetched, pilot: Pilot) -> Option<Box<Keeping>> {
         match fetched {
             // It is kept to be asked about, or to be used where nothing else is to be had: not by those who wait now.
             Fetched::Keep(keeping) => {
@@ -105,7 +107,7 @@ impl<C: Connector> Proxy<C> {
                     let portion = Portion::Reader(Arc::clone(&keeping.arrived), reader);
                     pilot.hand_over(portion, NotStored::Expired, status);
                 }
-                Box::pin(self.pump(keeping, None, None)).await;
+                return Some(keeping);
             }
             Fetched::Confirmed(confirmed) => {
                 let portion = Portion::Confirmed(confirmed);
@@ -119,15 +121,12 @@ impl<C: Connector> Proxy<C> {
                 pilot.hand_over(Portion::Answer(response), why, status);
             }
         }
+        None
     }
 
     /// Sends the request and decides over the answer's head. What is kept at once takes the lease along.
-    pub(super) async fn ask(
-        &self,
-        job: Box<Job>,
-        lease: &mut Option<Lease>,
-    ) -> Result<Fetched, UpstreamError> {
-        let Job { request, terms } = *job;
+    pub(super) async fn ask(&self, job: Job, lease: &mut Option<Lease>) -> Result<Fetched, UpstreamError> {
+        let Job { request, terms } = job;
         let exchange = self.exchange(request, &terms).await?;
         let (asks_about_kept, asks_for_rest) = match &terms.question {
             Question::None => return Ok(self.decide(exchange, &terms)),
@@ -155,7 +154,7 @@ impl<C: Connector> Proxy<C> {
             return Ok(fetched);
         }
         // It was about something else. Asked plainly, the upstream must say what it has.
-        let terms = Terms { wants: Wants::Whole, question: Question::None, ..terms };
+        let terms = Box::new(Terms { wants: Wants::Whole, question: Question::None, ..*terms });
         // It could be made before, with more in it.
         let again = self.request(&terms).map_err(|_| UpstreamError::Abandoned)?;
         Box::pin(self.exchange(again, &terms)).await.map(|exchange| self.decide(exchange, &terms))

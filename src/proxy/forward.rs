@@ -159,11 +159,21 @@ impl Fields {
         }
     }
 
+    /// Sets a field that is none of those that `Kinds` knows.
+    fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        if self.has_unknown {
+            self.all.insert(name, value);
+        } else {
+            // It is not there, and to replace what is takes longer.
+            self.all.append(name, value);
+        }
+    }
+
     /// Adds a member to a list field, as one line.
     fn append(&mut self, name: &HeaderName, member: &str) {
         let line = self.has(name).then(|| joined(&self.all.get_all(name), member));
         if let Ok(value) = HeaderValue::from_str(line.as_deref().unwrap_or(member)) {
-            self.all.insert(name, value);
+            self.set(name.clone(), value);
         }
     }
 }
@@ -181,7 +191,7 @@ fn announce(fields: &mut Fields, purpose: Purpose) {
     if fields.has(&SURROGATE_CAPABILITY) {
         fields.append(&SURROGATE_CAPABILITY, CAPABILITY);
     } else {
-        fields.all.insert(SURROGATE_CAPABILITY, HeaderValue::from_static(CAPABILITY));
+        fields.set(SURROGATE_CAPABILITY, HeaderValue::from_static(CAPABILITY));
     }
 }
 
@@ -207,12 +217,12 @@ fn introduce(fields: &mut Fields, target: &Target<'_>, peer: Peer, purpose: Purp
     let address = text(peer.address);
     fields.append(&X_FORWARDED_FOR, &address);
     if !fields.has(&X_FORWARDED_PROTO) {
-        fields.all.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme));
+        fields.set(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme));
     }
     if !fields.has(&X_FORWARDED_HOST)
         && let Some(host) = fields.all.get(HOST).cloned()
     {
-        fields.all.insert(X_FORWARDED_HOST, host);
+        fields.set(X_FORWARDED_HOST, host);
     }
     fields.append(&FORWARDED, &element(target, peer, purpose, &address));
 }

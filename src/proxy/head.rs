@@ -34,7 +34,7 @@ impl<C: Connector> Proxy<C> {
             Ok(job) => job,
             Err(failure) => return failed(failure, &account),
         };
-        let Job { request, terms } = *job;
+        let Job { request, terms } = job;
         let (response, facts) = match self.exchange(request, &terms).await {
             Ok(exchange) => exchange,
             Err(error) => {
@@ -61,7 +61,7 @@ impl<C: Connector> Proxy<C> {
 
     /// RFC 9111, 4.3.5: "When a cache makes an inbound HEAD request for a target URI and receives a 200 (OK) response, the
     /// cache SHOULD update or invalidate each of its stored GET responses that could have been chosen for that request".
-    fn heed(&self, kept: &Arc<Stored>, response: &Response<Body>, facts: Facts, terms: Terms) {
+    fn heed(&self, kept: &Arc<Stored>, response: &Response<Body>, facts: Facts, terms: Box<Terms>) {
         let headers = response.headers().clone();
         let length = kept.part.as_deref().map_or(Some(kept.body.len() as u64), |part| part.total);
         let is_ok = kept.head.status == StatusCode::OK || kept.part.is_some();
@@ -74,7 +74,7 @@ impl<C: Connector> Proxy<C> {
         match validation::head_says(&headers, &kept.head.headers(), length) {
             // What is kept answers GET: it is judged as an answer to that.
             HeadSays::Same if is_ok && kept.part.is_none() => {
-                let terms = Terms { method: Method::GET, ..terms };
+                let terms = Terms { method: Method::GET, ..*terms };
                 let _ = self.freshened(kept, &headers, (facts, &mut None), &terms);
             }
             HeadSays::Same | HeadSays::Nothing if is_ok => {}

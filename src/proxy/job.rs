@@ -25,12 +25,12 @@ use crate::semantics::verdict::serves_on_error;
 use crate::semantics::{validation, validator};
 use crate::upstream::{Connector, Sent};
 
-/// A fetch to be made. It goes through many hands, and so is boxed; and its request by itself, for it goes further.
+/// A fetch to be made. It goes through many hands, and so is boxed, in two pieces that part.
 pub struct Job {
     /// As the upstream gets it.
     pub request: Box<Request<Sent>>,
     /// All that decides over its answer, and that the request can be made of once more.
-    pub terms: Terms,
+    pub terms: Box<Terms>,
 }
 
 /// What decides over an answer. It has no `Debug` on purpose, as `Client` has none.
@@ -114,7 +114,7 @@ impl<C: Connector> Proxy<C> {
         (client, looked): (&Arc<Client>, &Looked),
         cacheable: &Cacheable,
         purpose: Purpose,
-    ) -> Result<Box<Job>, Failure> {
+    ) -> Result<Job, Failure> {
         let kept = self.find_with(looked, cacheable.key, &client.parts.headers).stored;
         self.job_about((client, looked.patience), cacheable, kept, purpose)
     }
@@ -126,7 +126,7 @@ impl<C: Connector> Proxy<C> {
         cacheable: &Cacheable,
         kept: Option<Arc<Stored>>,
         purpose: Purpose,
-    ) -> Result<Box<Job>, Failure> {
+    ) -> Result<Job, Failure> {
         // A 304 to HEAD, or to what was asked for with the client's own conditions, would be for the client; and to POST such a
         // condition means something else.
         let may_ask = client.parts.method == Method::GET && purpose != Purpose::Range;
@@ -143,7 +143,7 @@ impl<C: Connector> Proxy<C> {
             Some(_) => client.asked_here(&client.target(&self.trusted_proxies)?),
             None => None,
         };
-        let terms = Terms {
+        let terms = Box::new(Terms {
             client: Arc::clone(client),
             method: client.parts.method.clone(),
             cacheable: *cacheable,
@@ -154,8 +154,8 @@ impl<C: Connector> Proxy<C> {
             kept,
             here,
             patience,
-        };
-        Ok(Box::new(Job { request: self.request(&terms)?, terms }))
+        });
+        Ok(Job { request: self.request(&terms)?, terms })
     }
 
     /// The request, as the upstream gets it.

@@ -43,7 +43,7 @@ impl<C: Connector> Proxy<C> {
             Ok(job) => job,
             Err(failure) => return failed(failure, &account),
         };
-        let Job { request, terms } = *job;
+        let Job { request, terms } = job;
         let kept = terms.kept.as_ref();
         let (response, facts) = match self.exchange(request, &terms).await {
             Ok(exchange) => exchange,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Proxy;
 use super::body::Body;
-use super::change::Unanswered;
+use super::change::{Unanswered, may_change};
 use super::client::Client;
 use super::errand::Waiting;
 use super::failure::Failure;
@@ -80,7 +80,16 @@ impl<C: Connector> Proxy<C> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let times =
                 Times { requested_at: self.clock.now_at(began), answered_at: self.clock.now_at(ended) };
-            return Ok(self.passed_on(&client, &target, response, (stamp, times, unanswered), account).await);
+            // Boxed: of most that pass, nothing follows.
+            if is_refusal(response.status()) {
+                Box::pin(self.was_refused_in_passing(&client, &target)).await;
+            }
+            if !may_change(&client) {
+                unanswered.settled();
+                return Ok(single(passing(response), account));
+            }
+            let asked = (stamp, times, unanswered);
+            return Ok(Box::pin(self.passed_on(&client, &target, response, asked, account)).await);
         }
         unanswered.settled();
         match on_client.filter(|_| upgrades) {
@@ -92,7 +101,8 @@ impl<C: Connector> Proxy<C> {
         }
     }
 
-    /// The upstream's answer on its way to the client, and what follows from it for what is kept.
+    /// The upstream's answer to a request that may change something on its way to the client, and what follows from it for what is
+    /// kept.
     async fn passed_on(
         self: &Arc<Self>,
         client: &Client,
@@ -101,9 +111,6 @@ impl<C: Connector> Proxy<C> {
         (stamp, times, mut unanswered): (Stamp, Times, Unanswered<'_, C>),
         account: &Account,
     ) -> Response<Body> {
-        if is_refusal(response.status()) {
-            Box::pin(self.was_refused_in_passing(client, target)).await;
-        }
         let terms = self.terms_of_get(client, target, &response);
         let own = self.changed(client, target, (&mut response, stamp, terms.as_ref()), &mut unanswered).await;
         // If the client goes away before this, what may have been changed is declared by that.

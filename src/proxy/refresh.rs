@@ -63,7 +63,7 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// The task of a refresh: another instance may have made it already.
-    async fn refresh_beyond(self: Arc<Self>, asking: Asking, mut job: Box<Job>, pilot: Pilot) {
+    async fn refresh_beyond(self: Arc<Self>, asking: Asking, mut job: Job, pilot: Pilot) {
         let mut until = Instant::now();
         if let Some(shared) = self.shared_by(asking.route) {
             until += shared.patience;
