@@ -108,11 +108,17 @@ impl<C: Connector> Proxy<C> {
                         let asked = (cacheable, client, sent, account);
                         this.answer_from_beyond(asked, form, began).await
                     }),
-                    // Most of what waits, by itself: a future in another would be moved once more.
+                    // Most of what waits, each by itself: a future in another would be moved once more.
                     First::Fetch(cacheable, forward, found) => Box::pin(async move {
                         let is_head = client.parts.method == Method::HEAD;
                         let account = Account { forward: Some(forward), ..account };
                         let (outcome, response) = this.fetch(client, (cacheable, found), account).await;
+                        this.said(response, route, is_head, (outcome, began))
+                    }),
+                    First::Pass(forward, detail) => Box::pin(async move {
+                        let is_head = client.parts.method == Method::HEAD;
+                        let account = Account { forward: Some(forward), detail: Some(detail), ..account };
+                        let (outcome, response) = this.pass(client, sent, account).await;
                         this.said(response, route, is_head, (outcome, began))
                     }),
                     first => Box::pin(async move {
@@ -186,7 +192,7 @@ impl<C: Connector> Proxy<C> {
             }
             First::Pass(forward, detail) => {
                 let account = Account { forward: Some(forward), detail: Some(detail), ..account };
-                self.pass(client, sent, account).await
+                Box::pin(self.pass(client, sent, account)).await
             }
             First::Read(max_bytes) => match Box::pin(self.buffer(sent, max_bytes)).await {
                 Ok(Buffered::Whole(body)) => self.follow_with_body(client, body).await,
@@ -195,7 +201,7 @@ impl<C: Connector> Proxy<C> {
                     client.is_read = is_raw && !is_writers(&client.parts);
                     let reason = PassReason::Unkeyed(why);
                     let (forward, detail) = (Some(reason.forward()), Some(reason.reason()));
-                    self.pass(client, sent, Account { forward, detail, ..account }).await
+                    Box::pin(self.pass(client, sent, Account { forward, detail, ..account })).await
                 }
                 Err(failure) => respond::failed(failure, &account),
             },

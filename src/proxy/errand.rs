@@ -8,14 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::Response;
-
-use super::body::Body;
 use crate::shared::CarriedOn;
-use crate::telemetry::Outcome;
-
-/// What waits for the upstream. Boxed where it begins: a hit should not carry the room for it about.
-pub(super) type Waiting<'p> = Pin<Box<dyn Future<Output = (Outcome, Response<Body>)> + Send + 'p>>;
 
 /// Dropping it before its end gives it a task of its own.
 pub(super) struct Errand(CarriedOn<()>);

@@ -103,7 +103,7 @@ impl<C: Connector> Proxy<C> {
     ) -> Keeping {
         let length = http_body::Body::size_hint(response.body()).exact();
         let (parts, body) = response.into_parts();
-        let mut headers = compact(&parts.headers);
+        let mut headers = compact(parts.headers);
         prepare(&mut headers, parts.version);
         add_date(&mut headers, facts.0.times.answered_at);
         let head = Head { status: parts.status, headers };

@@ -96,7 +96,7 @@ impl<C: Connector> Proxy<C> {
         let (parts, body) = response.into_parts();
         let mut by = parts.headers;
         prepare(&mut by, parts.version);
-        let mut headers = whole_headers(&validation::updated(&kept.head.headers(), &by), total);
+        let mut headers = whole_headers(validation::updated(&kept.head.headers(), &by), total);
         if !by.contains_key(DATE) {
             headers.remove(DATE);
         }
@@ -157,10 +157,10 @@ impl<C: Connector> Proxy<C> {
         let updated = validation::updated(&old.head.headers(), &new.head.headers());
         let length = body.len() as u64;
         if range.is_whole() {
-            let head = Head { status: StatusCode::OK, headers: whole_headers(&updated, length) };
+            let head = Head { status: StatusCode::OK, headers: whole_headers(updated, length) };
             return Some(self.stored(&head, body, None, (new.lifetime, labels), &facts));
         }
-        let mut headers = whole_headers(&updated, length);
+        let mut headers = whole_headers(updated, length);
         let total = range.total.map_or_else(|| "*".to_owned(), |total| total.to_string());
         let value = format!("bytes {}-{}/{total}", range.first, range.last);
         headers.insert(CONTENT_RANGE, HeaderValue::from_str(&value).ok()?);
@@ -170,7 +170,7 @@ impl<C: Connector> Proxy<C> {
 }
 
 /// The fields of the whole, or of a larger part.
-fn whole_headers(fields: &HeaderMap, length: u64) -> HeaderMap {
+fn whole_headers(fields: HeaderMap, length: u64) -> HeaderMap {
     let mut headers = compact(fields);
     headers.remove(CONTENT_RANGE);
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

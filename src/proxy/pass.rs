@@ -13,7 +13,6 @@ use super::Proxy;
 use super::body::Body;
 use super::change::{Unanswered, may_change};
 use super::client::Client;
-use super::errand::Waiting;
 use super::failure::Failure;
 use super::forward::Purpose;
 use super::prepare::passing;
@@ -29,17 +28,20 @@ use crate::upstream::{Connector, Received, Sent};
 
 impl<C: Connector> Proxy<C> {
     /// Asks the upstream for this client alone, and keeps nothing.
-    pub(super) fn pass(self: &Arc<Self>, client: Box<Client>, sent: Sent, account: Account) -> Waiting<'_> {
-        Box::pin(async move {
-            let outcome = match account.forward {
-                Some(Forward::Bypass | Forward::Method) => Outcome::Bypass,
-                _ => Outcome::Miss,
-            };
-            match self.try_pass(client, sent, &account).await {
-                Ok(response) => (outcome, response),
-                Err(failure) => failed(failure, &account),
-            }
-        })
+    pub(super) async fn pass(
+        self: &Arc<Self>,
+        client: Box<Client>,
+        sent: Sent,
+        account: Account,
+    ) -> (Outcome, Response<Body>) {
+        let outcome = match account.forward {
+            Some(Forward::Bypass | Forward::Method) => Outcome::Bypass,
+            _ => Outcome::Miss,
+        };
+        match self.try_pass(client, sent, &account).await {
+            Ok(response) => (outcome, response),
+            Err(failure) => failed(failure, &account),
+        }
     }
 
     async fn try_pass(

@@ -58,21 +58,20 @@ pub(super) fn without(names: &[HeaderName], headers: &mut HeaderMap) -> Option<H
     Some(whole)
 }
 
-/// The same fields in one piece of memory of their own. As they come from hyper they are slices of the connection's
-/// read buffer, and would keep all of it alive for as long as the entry lives.
-pub(super) fn compact(headers: &HeaderMap) -> HeaderMap {
+/// The same fields with their values in one piece of memory of their own. As they come from hyper they are slices of the
+/// connection's read buffer, and would keep all of it alive for as long as the entry lives.
+pub(super) fn compact(mut headers: HeaderMap) -> HeaderMap {
     let mut buffer = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
     for value in headers.values() {
         buffer.put_slice(value.as_bytes());
     }
     let mut values = buffer.freeze();
-    let mut compact = HeaderMap::with_capacity(headers.len() + 4);
-    for (name, value) in headers {
+    for value in headers.values_mut() {
         // The bytes were a header value a moment ago.
         if let Ok(mut own) = HeaderValue::from_maybe_shared(values.split_to(value.len())) {
             own.set_sensitive(value.is_sensitive());
-            compact.append(name, own);
+            *value = own;
         }
     }
-    compact
+    headers
 }

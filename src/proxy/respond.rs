@@ -1,6 +1,7 @@
 //! The answer the client sees: a kept or arriving one, held against its own conditions, or one passed through; and, on every
 //! one of them, `Cache-Status`.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use http::header::{AGE, CONTENT_LENGTH};
@@ -21,7 +22,7 @@ use crate::telemetry::Outcome;
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// How an answer came about, for `Cache-Status`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Why the upstream was asked; none: it was not.
     pub forward: Option<Forward>,
@@ -112,14 +113,7 @@ pub fn arriving(
     now: Timestamp,
     account: &Account,
 ) -> Response<Body> {
-    let status = CacheStatus {
-        fwd: account.forward,
-        fwd_status: Some(arrived.answered.as_u16()),
-        stored: true,
-        collapsed: account.collapsed,
-        key: account.key.map(|key| key.to_string()),
-        ..CacheStatus::default()
-    };
+    let account = Account { answered: Some(arrived.answered), stored: true, detail: None, ..account.clone() };
     let mut response = conditionally(head, request, body);
     let headers = response.headers_mut();
     // RFC 9111, 5.1: "The presence of an Age header field implies that the response was not generated or validated by the
@@ -127,23 +121,42 @@ pub fn arriving(
     if arrived.was_cached {
         headers.insert(AGE, fields::age_value(arrived.lifetime.age(now)));
     }
-    headers.append(CACHE_STATUS, status.value());
+    headers.append(CACHE_STATUS, forwarded(&account));
     response
 }
 
 /// From the upstream, for this client alone. It is ready: nothing of the upstream's connection is in it.
 pub fn single(mut response: Response<Body>, account: &Account) -> Response<Body> {
     let bypassed = matches!(account.forward, Some(Forward::Bypass | Forward::Method));
-    let status = CacheStatus {
-        fwd: account.forward,
-        fwd_status: (!bypassed).then_some(account.answered.unwrap_or(response.status()).as_u16()),
-        collapsed: account.collapsed,
-        detail: account.detail,
-        key: account.key.map(|key| key.to_string()),
-        ..CacheStatus::default()
-    };
-    response.headers_mut().append(CACHE_STATUS, status.value());
+    let answered = (!bypassed).then_some(account.answered.unwrap_or(response.status()));
     response
+        .headers_mut()
+        .append(CACHE_STATUS, forwarded(&Account { answered, stored: false, ..account.clone() }));
+    response
+}
+
+thread_local! {
+    /// What was said last of an answer that was forwarded. Of the next the same is said, as a rule, and then it is there.
+    static SAID: RefCell<Option<(Account, HeaderValue)>> = const { RefCell::new(None) };
+}
+
+/// How it stands with an answer that is the upstream's.
+fn forwarded(account: &Account) -> HeaderValue {
+    SAID.with_borrow_mut(|said| match said {
+        Some((known, value)) if known == account => value.clone(),
+        _ => {
+            let status = CacheStatus {
+                fwd: account.forward,
+                fwd_status: account.answered.map(|status| status.as_u16()),
+                stored: account.stored,
+                collapsed: account.collapsed,
+                detail: account.detail,
+                key: account.key.map(|key| key.to_string()),
+                ..CacheStatus::default()
+            };
+            said.insert((account.clone(), status.value())).1.clone()
+        }
+    })
 }
 
 /// One of our own errors.

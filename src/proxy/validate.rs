@@ -57,7 +57,7 @@ impl<C: Connector> Proxy<C> {
     ) -> (Arc<Stored>, Result<(), NotStored>) {
         let status: StatusCode = kept.head.status;
         let answered_at = facts.times.answered_at;
-        let mut headers = compact(&validation::updated(&kept.head.headers(), by));
+        let mut headers = compact(validation::updated(&kept.head.headers(), by));
         // What says no date was sent when it came, to the millisecond: a Date of ours would be rounded down.
         if !by.contains_key(DATE) {
             headers.remove(DATE);
