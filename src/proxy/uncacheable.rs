@@ -106,9 +106,10 @@ impl Believed {
 
     /// Where it may lie, and by which name.
     fn place(&self, key: &Key) -> (&[AtomicU64], u32) {
-        let [a, b, c, d, e, f, ..] = *key.bytes();
-        let at = usize::from(u16::from_le_bytes([a, b])) * SET % REMEMBERED_MAX;
-        (self.0.get(at..at + SET).unwrap_or_default(), u32::from_le_bytes([c, d, e, f]))
+        let [low, high, rest @ ..] = *key.bytes();
+        let at = usize::from(u16::from_le_bytes([low, high])) * SET % REMEMBERED_MAX;
+        let name = rest.first_chunk().map_or(0, |name| u32::from_le_bytes(*name));
+        (self.0.get(at..at + SET).unwrap_or_default(), name)
     }
 }
 
