@@ -113,7 +113,7 @@ impl Believed {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the upper half of it")]
+/// The name of what is held in a place: its upper half.
 fn named(held: u64) -> u32 {
     (held >> 32) as u32
 }
