@@ -144,7 +144,7 @@ impl<C: Connector> Proxy<C> {
 
     /// Both parts as one, or as the whole, if they touch.
     fn joined_parts(&self, old: &Stored, new: &Stored, facts: &Facts) -> Option<Stored> {
-        let mut facts = facts.clone();
+        let mut facts = *facts;
         let (old_range, new_range) = (old.part.as_deref()?, new.part.as_deref()?);
         let (range, body) = combine((old_range, &old.body), (new_range, &new.body))?;
         if body.len() as u64 > self.max_object_bytes {
