@@ -16,37 +16,39 @@ use crate::semantics::freshness::Lifetime;
 use crate::semantics::range::ContentRange;
 use bytes::Bytes;
 
-/// A complete answer that may be given again.
+/// A complete answer that may be given again. Its parts lie as they stand here: what each hit reads at the front, in as few lines of
+/// memory as it takes.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Stored {
+    /// What L1 writes on it.
+    pub whereabouts: Whereabouts,
+    /// The version of the record at which it was last found live; 0 for never. Written by whoever looks.
+    pub live_at: AtomicU64,
+    /// The upstream failed to say more of it: until then nobody need ask again. Milliseconds since 1970.
+    pub asked_in_vain_until: AtomicU64,
+    /// What `semantics` read from head and route when it came: parsed once, not per hit.
+    pub lifetime: Lifetime,
     /// Status and fields.
     pub head: Packed,
     /// The whole body, or the part of it that is told by …
     pub body: Bytes,
     /// … its `Content-Range`: the answer is a 206.
     pub part: Option<Box<ContentRange>>,
-    /// Tells this body from any other that came for the same key: drawn when it came, and kept by a 304.
-    pub body_id: u64,
+    /// The body once more, where the kernel sends it from; whoever sends it sees to that.
+    pub twin: Twin,
+    /// All that had been declared before it was asked for.
+    pub stamp: Stamp,
+    /// What it can be called by when something is declared invalid.
+    pub labels: Labels,
+    /// The name of the route it was stored by.
+    pub route: Arc<str>,
     /// When its request was sent to the upstream.
     pub requested_at: Timestamp,
     /// When its head had come; ages count from here.
     pub answered_at: Timestamp,
-    /// What `semantics` read from head and route when it came: parsed once, not per hit.
-    pub lifetime: Lifetime,
-    /// The name of the route it was stored by.
-    pub route: Arc<str>,
-    /// What it can be called by when something is declared invalid.
-    pub labels: Labels,
-    /// All that had been declared before it was asked for.
-    pub stamp: Stamp,
-    /// The version of the record at which it was last found live; 0 for never. Written by whoever looks.
-    pub live_at: AtomicU64,
-    /// The upstream failed to say more of it: until then nobody need ask again. Milliseconds since 1970.
-    pub asked_in_vain_until: AtomicU64,
-    /// What L1 writes on it.
-    pub whereabouts: Whereabouts,
-    /// The body once more, where the kernel sends it from; whoever sends it sees to that.
-    pub twin: Twin,
+    /// Tells this body from any other that came for the same key: drawn when it came, and kept by a 304.
+    pub body_id: u64,
 }
 
 /// What an entry costs beside its lines, labels and body: this struct, the cache's own nodes (some 335 bytes), and what the allocator

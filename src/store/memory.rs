@@ -58,7 +58,7 @@ const ASKED_ABOUT_FOR: Duration = Duration::from_secs(3600);
 const VARIES_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// One in so many look-ups that go the short way goes to moka all the same, while there is room.
-const TOLD: u32 = 8;
+const TOLD: u32 = 32;
 
 thread_local! {
     static DICE: Cell<u32> = const { Cell::new(1) };
