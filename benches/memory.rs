@@ -88,11 +88,9 @@ fn stored() -> Arc<Stored> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1024"));
     headers.insert(DATE, HeaderValue::from_static("Sat, 21 Nov 2026 00:00:00 GMT"));
-    let (head, body) =
-        Packed::new(&Head { status: StatusCode::OK, headers }, Bytes::from_static(&[b'x'; 1024]));
+    let head = Packed::new(&Head { status: StatusCode::OK, headers }, Bytes::from_static(&[b'x'; 1024]));
     Arc::new(Stored {
         head,
-        body,
         part: None,
         requested_at: NOW,
         answered_at: NOW,

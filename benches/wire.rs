@@ -103,10 +103,9 @@ fn body(length: usize) -> Bytes {
 fn stored(length: usize) -> Stored {
     let field = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     let headers: HeaderMap = FIELDS.iter().map(field).collect();
-    let (head, body) = Packed::new(&Head { status: StatusCode::OK, headers }, body(length));
+    let head = Packed::new(&Head { status: StatusCode::OK, headers }, body(length));
     Stored {
         head,
-        body,
         part: None,
         requested_at: NOW,
         answered_at: NOW,

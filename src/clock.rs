@@ -105,23 +105,29 @@ impl Clock {
         }
     }
 
-    /// The time now, for who has just asked Tokio for its own: the machine is not asked again while what it last said on this
-    /// thread can be gone on from. A wall clock that is set is followed a moment later.
+    /// The time of this instant, which Tokio's clock gave: the machine is not asked again while what it last said on this thread
+    /// can be gone on from. A wall clock that is set is followed a moment later.
     pub fn now_at(&self, instant: tokio::time::Instant) -> Timestamp {
         if !matches!(self, Self::System) {
             return self.now();
         }
         ANCHOR.with(|anchor| {
-            if let Some((then, said)) = anchor.get()
-                && let Some(passed) = instant.checked_duration_since(then)
-                && passed < ANCHORED_FOR
-            {
-                return Timestamp::from_system(said + passed);
-            }
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
-            let said = SystemTime::now();
-            anchor.set(Some((instant, said)));
-            Timestamp::from_system(said)
+            let (then, said) = anchor
+                .get()
+                .filter(|(then, _)| instant.saturating_duration_since(*then) < ANCHORED_FOR)
+                .unwrap_or_else(|| {
+                    // Not of the instant that is asked about, which may be long over.
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "the one place that reads the machine's clock"
+                    )]
+                    let read = (tokio::time::Instant::now(), SystemTime::now());
+                    anchor.set(Some(read));
+                    read
+                });
+            // One of the two is nothing.
+            let passed = instant.saturating_duration_since(then);
+            Timestamp::from_system(said + passed).minus(then.saturating_duration_since(instant))
         })
     }
 
@@ -132,5 +138,24 @@ impl Clock {
             Self::System => Timestamp::from_system(SystemTime::now()),
             Self::Simulated { epoch, started } => epoch.plus(started.elapsed()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_that_is_over_has_its_own_time_whatever_was_asked_before() {
+        let passed = Duration::from_secs(20);
+        let now = tokio::time::Instant::now();
+        // First where nothing was read on this thread, then where something was.
+        for _ in 0..2 {
+            let [began, ended] = [now - passed, now].map(|instant| Clock::System.now_at(instant));
+            // Each is cut to a millisecond.
+            assert!(ended.since(began).abs_diff(passed) <= Duration::from_millis(2), "{began:?} {ended:?}");
+        }
+        let ahead = Clock::System.now_at(now).since(Clock::System.now());
+        assert!(ahead <= Duration::from_millis(2), "{ahead:?}");
     }
 }

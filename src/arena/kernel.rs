@@ -12,18 +12,37 @@ mod system {
     use rustix::io::pwrite;
     use rustix::process::{Resource, getrlimit};
 
+    /// Whether files in memory have large pages, of all that asks for none in particular.
+    const LARGE_PAGES: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
+
     /// An empty file, and the size of its pages.
     pub fn file() -> io::Result<(File, u64)> {
         // Past a limit on the length of files the kernel ends the process.
-        if getrlimit(Resource::Fsize).current.is_some() {
+        if getrlimit(Resource::Fsize).current.is_some() || !pages_are_small() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let page_bytes = u64::try_from(rustix::param::page_size()).map_err(io::Error::other)?;
-        Ok((File::from(memfd_create("larder", MemfdFlags::CLOEXEC)?), page_bytes))
+        let create = |flags| memfd_create("larder", MemfdFlags::CLOEXEC | flags);
+        // Newer kernels want to be told that nothing in it is to be run; older ones don't know the word.
+        let file = create(MemfdFlags::NOEXEC_SEAL).or_else(|_| create(MemfdFlags::empty()))?;
+        Ok((File::from(file), page_bytes))
+    }
+
+    /// Each place has pages of its own only while none is larger: of one that reaches beyond a hole the kernel fills that part with
+    /// zeros, also where a socket's queue refers to it.
+    fn pages_are_small() -> bool {
+        match std::fs::read_to_string(LARGE_PAGES) {
+            Ok(said) => ["[never]", "[deny]", "[advise]"].iter().any(|word| said.contains(word)),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     /// Writes there; how many bytes.
     pub fn write(file: &File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        // It can be set at any time.
+        if !pages_are_small() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         Ok(pwrite(file, bytes, offset)?)
     }
 

@@ -6,11 +6,12 @@
 //!
 //! Why what is on its way never changes: the kernel puts no bytes into a socket's queue, but the pages they lie on, each with a
 //! reference. An extent's pages are written before anybody is given it, and never after; freeing it takes them out of the file, and those
-//! that a queue still refers to stay as they are until the last of those has been sent. Another extent has other pages. And
-//! whoever sends holds the extent until the kernel has all of it, so that it is no hole before.
+//! that a queue still refers to stay as they are until the last of those has been sent. Another extent has other pages: for that pages
+//! must be small, which is asked before anything is written (see `kernel`). And whoever sends holds the extent until the kernel has
+//! all of it, so that it is no hole before.
 //!
 //! What a body has here costs memory a second time: `memory.max_sendfile` bounds it, and where there is no room, or the kernel refuses, the
-//! body goes out as it lies in memory.
+//! body goes out as it lies in memory. Who came first has the room until its entry goes.
 
 mod kernel;
 

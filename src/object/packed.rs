@@ -27,6 +27,8 @@ pub struct Packed {
     body_at: u32,
     /// Whether it frames the body as it stands.
     is_framed: bool,
+    /// A body that is not short.
+    long: Option<Box<Bytes>>,
 }
 
 /// Up to so many bytes a body lies behind its head. A longer one is not copied once more for that.
@@ -38,8 +40,8 @@ const COLON: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
 
 impl Packed {
-    /// Packs a head, and its body if it is short: it is given back as it is to be kept.
-    pub fn new(head: &Head, body: Bytes) -> (Self, Bytes) {
+    /// Packs a head and its body.
+    pub fn new(head: &Head, body: Bytes) -> Self {
         let fields = || head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         Self::of(head.status, fields, body)
     }
@@ -49,7 +51,7 @@ impl Packed {
         status: StatusCode,
         fields: impl Fn() -> F,
         body: Bytes,
-    ) -> (Self, Bytes) {
+    ) -> Self {
         let mut length = itoa::Buffer::new();
         let length = length.format(body.len()).as_bytes();
         // How old it is is a hit's to say.
@@ -85,18 +87,16 @@ impl Packed {
         if is_joined {
             text.put_slice(&body);
         }
-        let text = text.freeze();
-        let body = if is_joined { text.slice(body_at..) } else { body };
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        let packed = Self {
+        Self {
             status,
             has_cache_status,
-            text,
+            text: text.freeze(),
             fields_end: offset(fields_end),
             body_at: offset(body_at),
             is_framed: lengths <= 1 && is_told && may_have_body(status),
-        };
-        (packed, body)
+            long: (!is_joined).then(|| Box::new(body)),
+        }
     }
 
     /// All that a message has behind its status line: the fields, the empty line, and the body if it is short. None: what was
@@ -108,6 +108,20 @@ impl Packed {
     /// Whether the body lies behind the lines.
     pub fn is_joined(&self) -> bool {
         self.text.len() > at(self.body_at)
+    }
+
+    /// The body.
+    pub fn body_bytes(&self) -> &[u8] {
+        match &self.long {
+            Some(long) => long,
+            None => self.text.get(at(self.body_at)..).unwrap_or_default(),
+        }
+    }
+
+    /// The body, to be held.
+    pub fn body(&self) -> Bytes {
+        let joined = || self.text.slice(at(self.body_at).min(self.text.len())..);
+        self.long.as_deref().cloned().unwrap_or_else(joined)
     }
 
     /// Name and value of each field.
@@ -204,7 +218,7 @@ mod tests {
 
     fn packed(status: u16, fields: &[(&str, &str)], body: &'static [u8]) -> Packed {
         let head = Head { status: StatusCode::from_u16(status).unwrap(), headers: headers(fields) };
-        Packed::new(&head, Bytes::from_static(body)).0
+        Packed::new(&head, Bytes::from_static(body))
     }
 
     #[test]
@@ -234,12 +248,13 @@ mod tests {
     fn a_long_body_is_kept_as_it_came() {
         let came = Bytes::from(vec![b'x'; JOINED_BYTES_MAX + 1]);
         let head = Head { status: StatusCode::OK, headers: HeaderMap::new() };
-        let (packed, body) = Packed::new(&head, came.clone());
-        assert_eq!(body.as_ptr(), came.as_ptr());
+        let packed = Packed::new(&head, came.clone());
+        assert_eq!((packed.body().as_ptr(), packed.body_bytes()), (came.as_ptr(), &came[..]));
         assert!(!packed.is_joined());
         assert_eq!(&packed.message().unwrap()[..], b"content-length: 16385\r\n\r\n");
-        let (packed, body) = Packed::new(&head, came.slice(1..));
-        assert!(packed.is_joined() && packed.message().unwrap().ends_with(&body));
+        let packed = Packed::new(&head, came.slice(1..));
+        assert!(packed.is_joined() && packed.message().unwrap().ends_with(&came[1..]));
+        assert_eq!((packed.body(), packed.body_bytes()), (came.slice(1..), &came[1..]));
     }
 
     #[test]
@@ -255,7 +270,7 @@ mod tests {
             &[modified, modified],
         ] {
             let head = Head { status: StatusCode::OK, headers: headers(fields) };
-            let packed = Packed::new(&head, Bytes::new()).0;
+            let packed = Packed::new(&head, Bytes::new());
             assert_eq!(packed.has_validator(), has_validator(&head.headers), "{fields:?}");
         }
     }
@@ -273,10 +288,11 @@ mod tests {
             }
             headers.remove(AGE);
             let head = Head { status: StatusCode::OK, headers };
-            let (packed, kept) = Packed::new(&head, Bytes::from(body.clone()));
+            let packed = Packed::new(&head, Bytes::from(body.clone()));
             prop_assert_eq!(packed.headers(), head.headers.clone());
             prop_assert_eq!(packed.has_validator(), has_validator(&head.headers));
-            prop_assert_eq!(kept, body);
+            prop_assert_eq!(packed.body(), &body);
+            prop_assert_eq!(packed.body_bytes(), body);
         }
     }
 }

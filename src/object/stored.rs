@@ -29,11 +29,9 @@ pub struct Stored {
     pub asked_in_vain_until: AtomicU64,
     /// What `semantics` read from head and route when it came: parsed once, not per hit.
     pub lifetime: Lifetime,
-    /// Status and fields.
+    /// Status and fields, and the body.
     pub head: Packed,
-    /// The whole body, or the part of it that is told by …
-    pub body: Bytes,
-    /// … its `Content-Range`: the answer is a 206.
+    /// The body is a part, told by its `Content-Range`: the answer is a 206.
     pub part: Option<Box<ContentRange>>,
     /// The body once more, where the kernel sends it from; whoever sends it sees to that.
     pub twin: Twin,
@@ -56,6 +54,37 @@ pub struct Stored {
 const OVERHEAD_BYTES: usize = 800;
 
 impl Stored {
+    /// A copy of it, to be kept where it was not kept before.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let copied = |number: &AtomicU64| AtomicU64::new(number.load(Relaxed));
+        Self {
+            whereabouts: Whereabouts::default(),
+            live_at: copied(&self.live_at),
+            asked_in_vain_until: copied(&self.asked_in_vain_until),
+            lifetime: self.lifetime,
+            head: self.head.clone(),
+            part: self.part.clone(),
+            twin: self.twin.clone(),
+            stamp: self.stamp,
+            labels: self.labels.clone(),
+            route: Arc::clone(&self.route),
+            requested_at: self.requested_at,
+            answered_at: self.answered_at,
+            body_id: self.body_id,
+        }
+    }
+
+    /// The whole body, or a part of it.
+    pub fn body_bytes(&self) -> &[u8] {
+        self.head.body_bytes()
+    }
+
+    /// The same, to be held.
+    pub fn body(&self) -> Bytes {
+        self.head.body()
+    }
+
     /// The upstream was asked about this and failed: while that is fresh news, nobody need wait to hear it again.
     pub fn was_asked_in_vain(&self, until: Timestamp) {
         self.asked_in_vain_until.store(until.millis(), Relaxed);
@@ -69,12 +98,23 @@ impl Stored {
     /// What it costs to keep this, in bytes.
     pub fn weight(&self) -> usize {
         let labels = self.labels.tags.len() * size_of::<Tag>() + self.labels.path.len();
-        OVERHEAD_BYTES + self.head.lines_bytes() + labels + self.body.len()
+        OVERHEAD_BYTES + self.head.lines_bytes() + labels + self.body_bytes().len()
     }
 }
 
 impl AsRef<Whereabouts> for Stored {
     fn as_ref(&self) -> &Whereabouts {
         &self.whereabouts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beside the two counts of an `Arc`; the next larger block has 384.
+    #[test]
+    fn it_fits_a_block_of_320_bytes() {
+        assert!(size_of::<Stored>() <= 320 - 2 * size_of::<usize>(), "{}", size_of::<Stored>());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU16};
 
 use super::key::Key;
 
@@ -11,13 +11,18 @@ use super::key::Key;
 pub struct Whereabouts {
     key: OnceLock<Key>,
     has_gone: AtomicBool,
-    given: AtomicU32,
+    given: AtomicU16,
 }
 
 /// So often at first, and then once in so many times, it is news that it was given.
-const NEWS: (u32, u32) = (16, 8);
+const NEWS: (u16, u16) = (16, 8);
 
 impl Whereabouts {
+    /// Whether it was kept already.
+    pub fn is_kept_before(&self) -> bool {
+        self.key.get().is_some()
+    }
+
     /// It is about to be kept under this key. Whatever is kept twice bears its first one.
     pub fn keep_as(&self, key: Key) {
         self.key.get_or_init(|| key);

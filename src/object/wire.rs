@@ -135,12 +135,12 @@ impl Wire {
     /// The whole of an answer, which is not a part, to lie under a name of this base. Empty, and so unreadable, if the
     /// machine has no random bytes to seal it with.
     pub fn encode(&self, base: &Key, envelope: &Envelope, stored: &Stored) -> Bytes {
-        let squeezed = self.squeeze.squeezed(&stored.head.headers(), &stored.body);
-        let body = squeezed.as_deref().unwrap_or(&stored.body);
+        let squeezed = self.squeeze.squeezed(&stored.head.headers(), stored.body_bytes());
+        let body = squeezed.as_deref().unwrap_or(stored.body_bytes());
         let room = BODY_PREFIX_BYTES + body.len() + self.seals.tag_bytes();
         let frame = self.head(base, envelope, stored, room);
-        let frame =
-            frame.and_then(|head| self.with_body(head, base, stored.body.len(), body, squeezed.is_some()));
+        let frame = frame
+            .and_then(|head| self.with_body(head, base, stored.body_bytes().len(), body, squeezed.is_some()));
         frame.map(Bytes::from).unwrap_or_default()
     }
 
@@ -169,10 +169,9 @@ impl Wire {
             text.slice(body)
         };
         let said = wire_head::read(&text[head]).ok_or(Unreadable::Malformed)?;
-        let (head, body) = Packed::of(said.status, || said.fields.iter(), body);
+        let head = Packed::of(said.status, || said.fields.iter(), body);
         let stored = Stored {
             head,
-            body,
             part: None,
             body_id: layout.body_id,
             requested_at: said.requested_at,
@@ -560,7 +559,7 @@ mod tests {
         let frame = clear().encode(&BASE, &envelope(), &stored(FIELDS, &body));
         let place = frame.as_ptr() as usize + frame.len() - body.len();
         let (_, read) = clear().decode(&BASE, frame, &route(), &path()).unwrap();
-        assert_eq!(read.body.as_ptr() as usize, place);
+        assert_eq!(read.body_bytes().as_ptr() as usize, place);
     }
 
     #[test]
@@ -572,11 +571,11 @@ mod tests {
         let alone = Bytes::from(held.clone());
         let expected = place(&alone);
         let (_, read) = wire.decode(&BASE, alone, &route(), &path()).unwrap();
-        assert_eq!((read.body.as_ptr() as usize, &read.body[..]), (expected, &body[..]));
+        assert_eq!((read.body_bytes().as_ptr() as usize, read.body_bytes()), (expected, &body[..]));
         let shared = Bytes::from(held.clone());
         let (_, read) = wire.decode(&BASE, shared.clone(), &route(), &path()).unwrap();
-        assert_ne!(read.body.as_ptr() as usize, place(&shared));
-        assert_eq!((&read.body[..], &shared[..]), (&body[..], &held[..]));
+        assert_ne!(read.body_bytes().as_ptr() as usize, place(&shared));
+        assert_eq!((read.body_bytes(), &shared[..]), (&body[..], &held[..]));
     }
 
     #[test]
@@ -588,8 +587,9 @@ mod tests {
             let (_, read) = wire.decode(&BASE, frame, &route(), &path()).unwrap();
             assert!(watched.len() < 1000 && watched.is_unique());
             // Nobody else has the body, and so it can be had without a copy: its buffer is just as long.
-            let place = read.body.as_ptr();
-            let body = Vec::from(read.body);
+            let (place, body) = (read.body_bytes().as_ptr(), read.body());
+            drop(read);
+            let body = Vec::from(body);
             assert_eq!((body.as_ptr(), body.capacity()), (place, 50_000));
         }
     }

@@ -321,7 +321,7 @@ mod tests {
             done(|_, stored| {
                 let mut head = stored.head.head();
                 head.headers.extend(many.clone());
-                stored.head = Packed::new(&head, Bytes::new()).0;
+                stored.head = Packed::new(&head, Bytes::new());
             })
         };
         assert!(more().is_none(), "etag, and as many as there may be");

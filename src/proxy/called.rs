@@ -148,7 +148,7 @@ impl<C> Proxy<C> {
         let route = self.snapshot.routes.get(route);
         let identity = &self.snapshot.identity;
         let pointers: Vec<&Pointer> = route.tags.iter().flat_map(Template::pointers).collect();
-        let found = extract(&stored.body, &pointers, self.bounds).unwrap_or_default();
+        let found = extract(stored.body_bytes(), &pointers, self.bounds).unwrap_or_default();
         let values = |piece: &Piece| match piece {
             Piece::Body(pointer) => {
                 let at = pointers.iter().position(|known| *known == pointer);

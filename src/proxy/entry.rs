@@ -189,7 +189,7 @@ impl Held {
                 Source::Route => "route",
                 Source::Negative => "negative",
             },
-            size: stored.body.len(),
+            size: stored.body_bytes().len(),
             weight: stored.weight(),
             route: stored.route.to_string(),
             vary: Vec::new(),

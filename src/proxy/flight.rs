@@ -7,6 +7,7 @@
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use http::{HeaderMap, Response};
 use tokio::sync::Notify;
 
@@ -73,8 +74,14 @@ impl Flight {
         (client, cacheable): (&Arc<Client>, &Cacheable),
         (stamp, version): (Stamp, u64),
     ) -> Arc<Self> {
+        // A flight lasts as long as its answer comes; the room of a body that was read for its key is wanted before.
+        let client = if client.body.is_empty() {
+            Arc::clone(client)
+        } else {
+            Arc::new(Client { body: Bytes::new(), ..(**client).clone() })
+        };
         Arc::new(Self {
-            client: Arc::clone(client),
+            client,
             cacheable: *cacheable,
             labels: OnceLock::new(),
             stamp,

@@ -63,7 +63,7 @@ impl<C: Connector> Proxy<C> {
     /// cache SHOULD update or invalidate each of its stored GET responses that could have been chosen for that request".
     fn heed(&self, kept: &Arc<Stored>, response: &Response<Body>, facts: Facts, terms: Box<Terms>) {
         let headers = response.headers().clone();
-        let length = kept.part.as_deref().map_or(Some(kept.body.len() as u64), |part| part.total);
+        let length = kept.part.as_deref().map_or(Some(kept.body_bytes().len() as u64), |part| part.total);
         let is_ok = kept.head.status == StatusCode::OK || kept.part.is_some();
         // Something was declared of it while we waited to ask: a head alone does not take that back.
         match self.record.fate(kept) {

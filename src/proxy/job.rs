@@ -195,7 +195,7 @@ impl Question {
     }
 
     fn rest(kept: &Stored, part: ContentRange, max_object_bytes: u64) -> Option<Self> {
-        let has_all_it_says = part.length() == kept.body.len() as u64;
+        let has_all_it_says = part.length() == kept.body_bytes().len() as u64;
         // What can't be held whole is not completed.
         let range = match part.total.filter(|total| *total <= max_object_bytes) {
             Some(total) if part.first == 0 && part.last + 1 < total => format!("bytes={}-", part.last + 1),

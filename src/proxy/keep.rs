@@ -170,10 +170,9 @@ impl<C: Connector> Proxy<C> {
         (lifetime, labels): (Lifetime, Labels),
         facts: &Facts,
     ) -> Stored {
-        let (head, body) = Packed::new(head, body);
+        let head = Packed::new(head, body);
         Stored {
             head,
-            body,
             body_id: self.dice.draw(),
             requested_at: facts.times.requested_at,
             answered_at: facts.times.answered_at,

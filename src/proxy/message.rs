@@ -80,7 +80,7 @@ impl Message {
 
     /// The same, with its body from there if that is where it lies.
     pub(super) fn sent_from(self, arena: Option<&Arc<Arena>>) -> Self {
-        let file = arena.and_then(|arena| arena.find(&self.stored.twin, &self.stored.body));
+        let file = arena.and_then(|arena| arena.find(&self.stored.twin, self.stored.body_bytes()));
         Self { file, ..self }
     }
 
@@ -122,9 +122,9 @@ impl Message {
 
     /// What comes behind the front.
     pub fn rest(&self) -> [&[u8]; 2] {
-        let Stored { head, body, .. } = &*self.stored;
+        let head = &self.stored.head;
         let text = head.message().map_or(&[][..], |text| text);
-        if head.is_joined() { [text, &[]] } else { [text, body] }
+        [text, if head.is_joined() { &[] } else { head.body_bytes() }]
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
             let mut stored = example::stored(FIELDS, &vec![b'x'; body_bytes]);
             let mut head = stored.head.head();
             head.status = StatusCode::from_u16(status).unwrap();
-            (stored.head, stored.body) = Packed::new(&head, stored.body.clone());
+            stored.head = Packed::new(&head, stored.body());
             let (stored, request) = (Arc::new(stored), Request::new(()).into_parts().0);
             let now = stored.answered_at.plus(Duration::from_secs(seconds));
             let account = Account { detail: Some("stale-while-revalidate"), ..Account::default() };
@@ -214,7 +214,7 @@ mod tests {
                 lines(&expected.join("\r\n")),
                 "{status}"
             );
-            assert_eq!(said[end + 4..], *stored.body, "{status}");
+            assert_eq!(said[end + 4..], *stored.body_bytes(), "{status}");
             let last = message.front(true);
             assert!(last.bytes().windows(19).any(|bytes| bytes == b"connection: close\r\n"));
         }

@@ -111,7 +111,7 @@ impl<C: Connector> Proxy<C> {
         // A change that came between the two names the older bytes.
         facts.stamp = facts.stamp.min(kept.stamp);
         let (before, after) =
-            if is_prefix { (kept.body.clone(), Bytes::new()) } else { (Bytes::new(), kept.body.clone()) };
+            if is_prefix { (kept.body(), Bytes::new()) } else { (Bytes::new(), kept.body()) };
         let around = Around { before, after, between: Some(new.length()) };
         let head = Head { status: StatusCode::OK, headers };
         let facts = (facts, called, terms);
@@ -146,7 +146,7 @@ impl<C: Connector> Proxy<C> {
     fn joined_parts(&self, old: &Stored, new: &Stored, facts: &Facts) -> Option<Stored> {
         let mut facts = *facts;
         let (old_range, new_range) = (old.part.as_deref()?, new.part.as_deref()?);
-        let (range, body) = combine((old_range, &old.body), (new_range, &new.body))?;
+        let (range, body) = combine((old_range, &old.body()), (new_range, &new.body()))?;
         if body.len() as u64 > self.max_object_bytes {
             return None;
         }

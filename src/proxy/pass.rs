@@ -67,6 +67,7 @@ impl<C: Connector> Proxy<C> {
         let first = request(sent)?;
         let permit = self.client.enter().await?;
         let (stamp, began) = (self.record.stamp(), Instant::now());
+        let requested_at = self.clock.now_at(began);
         let unanswered = self.watch(&client, &target);
         let mut response = match self.client.send(permit, first, again, self.client_silence_max).await {
             Ok(response) => response,
@@ -80,8 +81,6 @@ impl<C: Connector> Proxy<C> {
         let ended = Instant::now();
         self.snapshot.metrics(client.route).upstream.record(ended - began);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let times =
-                Times { requested_at: self.clock.now_at(began), answered_at: self.clock.now_at(ended) };
             // Boxed: of most that pass, nothing follows.
             if is_refusal(response.status()) {
                 Box::pin(self.was_refused_in_passing(&client, &target)).await;
@@ -90,6 +89,7 @@ impl<C: Connector> Proxy<C> {
                 unanswered.settled();
                 return Ok(single(passing(response), account));
             }
+            let times = Times { requested_at, answered_at: self.clock.now_at(ended) };
             let asked = (stamp, times, unanswered);
             return Ok(Box::pin(self.passed_on(&client, &target, response, asked, account)).await);
         }

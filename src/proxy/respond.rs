@@ -65,8 +65,8 @@ pub fn kept(stored: &Stored, request: &Parts, now: Timestamp, account: &Account)
         detail: account.detail.or(is_hit.then_some("memory")),
         key: account.key.map(|key| key.to_string()),
     };
-    let body = || Body::from(stored.body.clone());
-    let length = Some(stored.body.len() as u64);
+    let body = || Body::from(stored.body());
+    let length = Some(stored.body_bytes().len() as u64);
     let mut response =
         not_modified(stored, request).unwrap_or_else(|| full(stored.head.head(), request, length, body));
     // RFC 9110, 13.2.2: what the conditions leave of a GET is cut to the ranges it asks for.

@@ -48,7 +48,7 @@ impl<C> Proxy<C> {
             return;
         };
         // Whoever asks another instance must not be led here: it is for those that are asked by the same address.
-        let leads_to = here.filter(|here| is_named_in(*here, &stored.head.headers(), &stored.body));
+        let leads_to = here.filter(|here| is_named_in(*here, &stored.head.headers(), stored.body_bytes()));
         let lease = lease.filter(|_| leads_to.is_none());
         let entry = Entry {
             base,

@@ -33,7 +33,7 @@ pub(super) fn cut(response: &mut Response<Body>, stored: &Stored, request: &Part
     let Some(ranges) = Ranges::read(&request.headers) else {
         return;
     };
-    match ranges.of_whole(stored.body.len() as u64) {
+    match ranges.of_whole(stored.body_bytes().len() as u64) {
         Selected::Whole => {}
         Selected::One(span) => one(response, stored, span),
         Selected::Many(spans) => many(response, stored, &spans),
@@ -42,7 +42,7 @@ pub(super) fn cut(response: &mut Response<Body>, stored: &Stored, request: &Part
             *response.body_mut() = Body::Empty;
             let headers = response.headers_mut();
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-            headers.insert(CONTENT_RANGE, unsatisfied_value(stored.body.len() as u64));
+            headers.insert(CONTENT_RANGE, unsatisfied_value(stored.body_bytes().len() as u64));
         }
     }
 }
@@ -58,33 +58,33 @@ pub(super) fn of_part(stored: &Stored, request: &HeaderMap) -> Option<Span> {
     if !if_range_holds(request, &stored.head.headers()) {
         return None;
     }
-    Ranges::read(request)?.of_part(&part, stored.body.len() as u64)
+    Ranges::read(request)?.of_part(&part, stored.body_bytes().len() as u64)
 }
 
 /// RFC 9110, 15.3.7.1: "If a single part is being transferred, the server generating the 206 response MUST generate a
 /// Content-Range header field, describing what range of the selected representation is enclosed".
 fn one(response: &mut Response<Body>, stored: &Stored, span: Span) {
     let begins_at = stored.part.as_deref().map_or(0, |part| part.first);
-    let total = stored.part.as_deref().map_or(Some(stored.body.len() as u64), |part| part.total);
+    let total = stored.part.as_deref().map_or(Some(stored.body_bytes().len() as u64), |part| part.total);
     let first = usize::try_from(span.first.saturating_sub(begins_at)).unwrap_or(usize::MAX);
     let length = usize::try_from(span.length).unwrap_or(usize::MAX);
     // A span never reaches beyond the bytes there are.
-    let Some(end) = first.checked_add(length).filter(|end| *end <= stored.body.len()) else {
+    let Some(end) = first.checked_add(length).filter(|end| *end <= stored.body_bytes().len()) else {
         return;
     };
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    *response.body_mut() = Body::from(stored.body.slice(first..end));
+    *response.body_mut() = Body::from(stored.body().slice(first..end));
     let headers = response.headers_mut();
     headers.insert(CONTENT_RANGE, content_range_value(span, total));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
 }
 
 fn many(response: &mut Response<Body>, stored: &Stored, spans: &[Span]) {
-    let total = stored.body.len() as u64;
+    let total = stored.body_bytes().len() as u64;
     let content_type = response.headers().get(CONTENT_TYPE).cloned();
     // Anything will do: who makes the body makes sure that it is not in there.
     let boundary = format!("larder{:x}", stored.answered_at.millis());
-    let Some(multipart) = multipart(spans, total, content_type.as_ref(), &stored.body, &boundary) else {
+    let Some(multipart) = multipart(spans, total, content_type.as_ref(), &stored.body(), &boundary) else {
         return;
     };
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;

@@ -3,6 +3,7 @@
 //! Some reasons lie in the request that was sent: it bore a cookie or a credential that nobody declared. They say nothing of
 //! the same key asked for without one, so they are remembered for those who bear one, and for nobody else.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -26,10 +27,19 @@ pub struct Uncacheable {
 
 /// Keys, each believed until some moment: a table of one size, of which a look reads one line of memory and takes no lock.
 ///
-/// A place holds 32 bits of a key, whose others say in which set it lies, and a moment. Two keys that are taken for each other cost
-/// one of them the company of those who want the same; what comes of it is kept all the same.
+/// A place holds 32 bits of a key's hash, whose others say in which set it lies, and a moment. If two keys are taken for each other, one
+/// of them loses the company of those who want the same, and is not refreshed ahead; what comes of it is kept all the same. Which keys
+/// those are nobody can find out: the hash is another in every process.
 #[derive(Debug)]
-struct Believed(Box<[AtomicU64]>);
+struct Believed {
+    sets: Box<[Set]>,
+    hashes: RandomState,
+}
+
+/// A line of memory.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Set([AtomicU64; SET]);
 
 /// How many are remembered: of those that share a set, who is believed for the shortest time goes first, and costs a herd one wait.
 const REMEMBERED_MAX: usize = 65_536;
@@ -77,7 +87,7 @@ impl Uncacheable {
 
 impl Believed {
     fn new() -> Self {
-        Self((0..REMEMBERED_MAX).map(|_| AtomicU64::new(0)).collect())
+        Self { sets: (0..REMEMBERED_MAX / SET).map(|_| Set::default()).collect(), hashes: RandomState::new() }
     }
 
     fn has(&self, key: &Key, now: impl Fn() -> Timestamp) -> bool {
@@ -106,10 +116,10 @@ impl Believed {
 
     /// Where it may lie, and by which name.
     fn place(&self, key: &Key) -> (&[AtomicU64], u32) {
-        let [low, high, rest @ ..] = *key.bytes();
-        let at = usize::from(u16::from_le_bytes([low, high])) * SET % REMEMBERED_MAX;
-        let name = rest.first_chunk().map_or(0, |name| u32::from_le_bytes(*name));
-        (self.0.get(at..at + SET).unwrap_or_default(), name)
+        let hash = self.hashes.hash_one(key.bytes());
+        let [low, high, ..] = hash.to_le_bytes();
+        let at = usize::from(u16::from_le_bytes([low, high])) % self.sets.len();
+        (self.sets.get(at).map_or(&[], |set| &set.0), named(hash))
     }
 }
 

@@ -79,7 +79,7 @@ impl<C: Connector> Proxy<C> {
         }
         let head = Head { status, headers };
         let stored =
-            self.stored(&head, kept.body.clone(), kept.part.as_deref().copied(), (lifetime, labels), &facts);
+            self.stored(&head, kept.body(), kept.part.as_deref().copied(), (lifetime, labels), &facts);
         let stored = Arc::new(Stored { body_id: kept.body_id, twin: kept.twin.clone(), ..stored });
         let base = terms.cacheable.key;
         match decided {

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::arena::Extent;
 
-/// At once: who reads as fast as this is written must not keep a worker's other connections waiting.
+/// In one call; between two, the runtime may turn to other connections.
 const BYTES_MAX: usize = 1 << 20;
 
 /// Sends what comes behind the first `sent` bytes; how many more are gone. An error where there is no socket of the kernel's.

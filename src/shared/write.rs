@@ -35,7 +35,7 @@ impl Shared {
         if stored.part.is_some() {
             return;
         }
-        if stored.lifetime.can_be_shared() && self.takes(stored.body.len() as u64) {
+        if stored.lifetime.can_be_shared() && self.takes(stored.body_bytes().len() as u64) {
             self.queue.push(Order::Keep(entry));
         } else {
             // It has taken the place of what may lie there.

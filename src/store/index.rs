@@ -4,10 +4,12 @@
 //! down that it was asked. The index has for most keys where the entry lies, for all threads alike, and whoever looks takes no lock.
 //! It may lack what moka has, for a set has room for seven; then moka is asked.
 //!
-//! Why it never gives what was replaced or removed: moka tells its listener of each thing that leaves it, before the put or the
-//! removal that made it leave returns, and the listener writes on that very thing that it has *gone*. What has gone is given by
-//! nobody who looks afterwards, wherever a pointer to it lies. Why it keeps nothing alive: behind that mark the listener takes the
-//! pointer out, and who is late with putting it in finds the mark, for both hold the set's lock.
+//! Why it never gives what was replaced or removed: moka tells its listener of each thing that leaves it, before what made it leave
+//! returns, and the listener writes on that very thing that it has *gone*. What has gone is given by nobody who looks afterwards,
+//! wherever a pointer to it lies. But what made it leave may be an eviction on another thread, whose listener is not there yet
+//! when a put or a removal here finds nothing in moka. So both take out of the index what lies there, and move on the key's
+//! *generation* before: who was given something by moka in an earlier one does not put it in. Why it keeps nothing alive: behind its mark
+//! the listener takes the pointer out, and who is late with putting it in finds the mark, for both hold the set's lock.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -71,17 +73,18 @@ impl<T: AsRef<Whereabouts> + Send + Sync + 'static> Index<T> {
     pub(super) fn get(&self, hash: u64, key: &Key) -> Option<Arc<T>> {
         self.table.load().get(hash, key).or_else(|| {
             let found = self.before.load().as_ref()?.get(hash, key)?;
-            self.put(hash, key, &found);
+            // Whatever makes it go takes it out of both with the lock held, and marks it before.
+            self.put(hash, key, &found, || true);
             Some(found)
         })
     }
 
-    /// It lies under that key; moka has it there.
-    pub(super) fn put(&self, hash: u64, key: &Key, kept: &Arc<T>) {
+    /// It lies under that key; moka has it there. Unless, asked with the lock held, it does no longer.
+    pub(super) fn put(&self, hash: u64, key: &Key, kept: &Arc<T>, is_true: impl FnOnce() -> bool) {
         let held = self.lock(hash);
         // Looked up with the lock held: who comes later does not find an earlier table.
         let table = self.table.load();
-        let Some(set) = table.set(hash).filter(|_| whereabouts(kept).lies_under(key)) else {
+        let Some(set) = table.set(hash).filter(|_| whereabouts(kept).lies_under(key) && is_true()) else {
             return;
         };
         let is_of = |found: &Arc<T>| whereabouts(found).is_of(key);
@@ -95,6 +98,15 @@ impl<T: AsRef<Whereabouts> + Send + Sync + 'static> Index<T> {
         drop(held);
         if is_full {
             self.grow();
+        }
+    }
+
+    /// Nothing lies under that key any more, but for this.
+    pub(super) fn forget(&self, hash: u64, key: &Key, but: Option<&Arc<T>>) {
+        let _held = self.lock(hash);
+        self.table.load().forget(hash, key, but);
+        if let Some(before) = self.before.load().as_ref() {
+            before.forget(hash, key, but);
         }
     }
 
@@ -145,8 +157,23 @@ impl<T: AsRef<Whereabouts>> Table<T> {
 
     /// For who holds the lock.
     fn remove(&self, hash: u64, gone: &Arc<T>) {
+        self.clear(hash, |found| Arc::ptr_eq(found, gone));
+    }
+
+    /// For who holds the lock.
+    fn forget(&self, hash: u64, key: &Key, but: Option<&Arc<T>>) {
+        self.clear(hash, |found| {
+            let is_it = whereabouts(found).is_of(key) && !but.is_some_and(|but| Arc::ptr_eq(but, found));
+            if is_it {
+                whereabouts(found).goes();
+            }
+            is_it
+        });
+    }
+
+    fn clear(&self, hash: u64, is_it: impl Fn(&Arc<T>) -> bool) {
         if let Some(set) = self.set(hash)
-            && let Some(place) = set.find(tag(hash), |found| Arc::ptr_eq(found, gone))
+            && let Some(place) = set.find(tag(hash), is_it)
         {
             set.write(place, 0, None);
             self.taken.fetch_sub(1, Relaxed);
@@ -252,10 +279,10 @@ mod tests {
     fn keys_with_one_hash_are_told_apart_and_an_eighth_takes_the_place_of_another() {
         let index = Index::new();
         for number in 0..7 {
-            index.put(1, &key(number), &thing(number));
+            index.put(1, &key(number), &thing(number), || true);
         }
         assert!((0..7).all(|number| number_at(&index, 1, number) == Some(number)));
-        index.put(1, &key(7), &thing(7));
+        index.put(1, &key(7), &thing(7), || true);
         assert_eq!(number_at(&index, 1, 7), Some(7));
         assert_eq!((0..8).filter(|number| number_at(&index, 1, *number).is_some()).count(), 7);
     }
@@ -264,13 +291,13 @@ mod tests {
     fn what_has_gone_is_neither_given_nor_taken_in() {
         let index = Index::new();
         let (one, other) = (thing(1), thing(1));
-        index.put(5, &key(1), &one);
+        index.put(5, &key(1), &one, || true);
         one.whereabouts.goes();
         assert_eq!(number_at(&index, 5, 1), None, "though it is still there");
-        index.put(5, &key(1), &other);
+        index.put(5, &key(1), &other, || true);
         index.remove(5, &one);
         assert_eq!(number_at(&index, 5, 1), Some(1), "the other is");
-        index.put(5, &key(1), &one);
+        index.put(5, &key(1), &one, || true);
         assert!(index.get(5, &key(1)).is_some_and(|found| Arc::ptr_eq(&found, &other)), "late");
         assert_eq!(Arc::strong_count(&one), 1);
         other.whereabouts.goes();
@@ -279,12 +306,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_true_no_longer_is_not_taken_in_and_what_is_forgotten_has_gone() {
+        let index = Index::new();
+        let one = thing(1);
+        index.put(5, &key(1), &one, || false);
+        assert_eq!(number_at(&index, 5, 1), None);
+        index.put(5, &key(1), &one, || true);
+        index.put(5, &key(2), &thing(2), || true);
+        index.forget(5, &key(1), None);
+        assert!(one.whereabouts.has_gone() && Arc::strong_count(&one) == 1);
+        assert_eq!((number_at(&index, 5, 1), number_at(&index, 5, 2)), (None, Some(2)));
+    }
+
+    #[test]
     fn it_grows_with_what_is_put_and_most_of_it_is_found() {
         let index = Index::new();
         let things: Vec<_> = (0..20_000).map(thing).collect();
         for _ in 0..2 {
             for (number, thing) in (0..).zip(&things) {
-                index.put(hash(number), &key(number), thing);
+                index.put(hash(number), &key(number), thing, || true);
             }
         }
         let found = (0..20_000).filter(|number| number_at(&index, hash(*number), *number).is_some()).count();

@@ -6,8 +6,8 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
@@ -41,6 +41,8 @@ struct Short {
     seed: Seed,
     entries: Index<Stored>,
     varies: Index<Variants>,
+    /// For each key one of them moves on when what lies under it changes; see `index`.
+    generations: Box<[AtomicU64]>,
 }
 
 /// What a `Varies` slot costs beside its names.
@@ -60,6 +62,9 @@ const VARIES_FOR: Duration = Duration::from_secs(24 * 3600);
 /// One in so many look-ups that go the short way goes to moka all the same, while there is room.
 const TOLD: u32 = 32;
 
+/// Keys that share a generation are not taken into the index while one of them changes: so many that few do.
+const GENERATIONS: usize = 4096;
+
 thread_local! {
     static DICE: Cell<u32> = const { Cell::new(1) };
 }
@@ -70,7 +75,12 @@ impl Memory {
     /// Empty.
     pub fn new(settings: &Settings, telemetry: Arc<Telemetry>) -> Self {
         telemetry.memory.max_bytes.set(i64::try_from(settings.max_size_bytes).unwrap_or(i64::MAX));
-        let short = Arc::new(Short { seed: Seed::new(), entries: Index::new(), varies: Index::new() });
+        let short = Arc::new(Short {
+            seed: Seed::new(),
+            entries: Index::new(),
+            varies: Index::new(),
+            generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
+        });
         let (counts, seed) = (Arc::clone(&telemetry), short.seed);
         let leaves = Arc::clone(&short);
         let cache = Cache::builder()
@@ -97,15 +107,19 @@ impl Memory {
         {
             return Some(known.clone());
         }
+        // Read before the cache is.
+        let generation = self.short.generation(hash).load(Acquire);
         let slot = self.cache.get(key)?;
         if known.is_none() {
-            self.short.put(hash, key, &slot);
+            self.short.learn(hash, key, &slot, generation);
         }
         Some(slot)
     }
 
     /// Keeps an answer.
     pub fn put(&self, key: Key, stored: Arc<Stored>) {
+        // What has gone bears the mark for ever.
+        let stored = if stored.whereabouts.is_kept_before() { Arc::new(stored.again()) } else { stored };
         self.telemetry.memory.stored.add_one();
         self.insert(key, &Slot::Entry(stored));
     }
@@ -113,11 +127,13 @@ impl Memory {
     /// Forgets what lies there.
     pub fn forget(&self, key: &Key) {
         self.cache.invalidate(key);
+        self.short.forget(key);
     }
 
     /// Forgets this answer, if it is still the one.
     pub fn remove(&self, key: &Key, stored: &Arc<Stored>) -> bool {
-        let is_it = matches!(self.get(key), Some(Slot::Entry(kept)) if Arc::ptr_eq(&kept, stored));
+        let kept = self.short.get(self.short.seed.hash(key), key).or_else(|| self.cache.get(key));
+        let is_it = matches!(kept, Some(Slot::Entry(kept)) if Arc::ptr_eq(&kept, stored));
         if is_it {
             self.forget(key);
         }
@@ -148,7 +164,7 @@ impl Memory {
     fn insert(&self, key: Key, slot: &Slot) {
         slot.whereabouts().keep_as(key);
         self.cache.insert(key, slot.clone());
-        self.short.put(self.short.seed.hash(&key), &key, slot);
+        self.short.put(&key, slot);
         // moka evicts when it gets round to it; a burst of large entries must not outrun it.
         self.cache.run_pending_tasks();
         self.is_crowded.store(self.cache.weighted_size() > self.crowded_bytes, Relaxed);
@@ -164,11 +180,44 @@ impl Short {
         entry().or_else(|| self.varies.get(hash, key).map(Slot::Varies))
     }
 
-    fn put(&self, hash: u64, key: &Key, slot: &Slot) {
+    /// The cache gave it, in this generation of its key.
+    fn learn(&self, hash: u64, key: &Key, slot: &Slot, generation: u64) {
+        let is_true = || self.generation(hash).load(Acquire) == generation;
         match slot {
-            Slot::Entry(stored) => self.entries.put(hash, key, stored),
-            Slot::Varies(variants) => self.varies.put(hash, key, variants),
+            Slot::Entry(stored) => self.entries.put(hash, key, stored, is_true),
+            Slot::Varies(variants) => self.varies.put(hash, key, variants, is_true),
         }
+    }
+
+    /// It was put into the cache.
+    fn put(&self, key: &Key, slot: &Slot) {
+        let hash = self.seed.hash(key);
+        self.generation(hash).fetch_add(1, AcqRel);
+        match slot {
+            Slot::Entry(stored) => {
+                self.varies.forget(hash, key, None);
+                self.entries.forget(hash, key, Some(stored));
+                self.entries.put(hash, key, stored, || true);
+            }
+            Slot::Varies(variants) => {
+                self.entries.forget(hash, key, None);
+                self.varies.forget(hash, key, Some(variants));
+                self.varies.put(hash, key, variants, || true);
+            }
+        }
+    }
+
+    /// What lay there was removed from the cache.
+    fn forget(&self, key: &Key) {
+        let hash = self.seed.hash(key);
+        self.generation(hash).fetch_add(1, AcqRel);
+        self.entries.forget(hash, key, None);
+        self.varies.forget(hash, key, None);
+    }
+
+    fn generation(&self, hash: u64) -> &AtomicU64 {
+        let place = usize::try_from(hash).unwrap_or_default() % GENERATIONS;
+        self.generations.get(place).unwrap_or(&self.generations[0])
     }
 
     /// It leaves the cache.
@@ -293,6 +342,42 @@ mod tests {
         }
         memory.forget(&key(1));
         assert_eq!((body_id(&memory, &key(1)), body_id(&memory, &key(2))), (None, Some(1)));
+    }
+
+    /// An eviction on another thread has taken it out of moka, and its listener is not there yet.
+    #[test]
+    fn what_is_removed_while_it_is_evicted_is_not_given_any_more() {
+        let memory = memory(1 << 20);
+        let hash = memory.short.seed.hash(&key(1));
+        let evicted = || {
+            let entry = entry(1);
+            entry.whereabouts.keep_as(key(1));
+            Slot::Entry(entry)
+        };
+        memory.short.put(&key(1), &evicted());
+        assert_eq!(body_id(&memory, &key(1)), Some(1), "it is known the short way");
+        memory.forget(&key(1));
+        assert_eq!(body_id(&memory, &key(1)), None);
+        // Somebody was given it by moka before, and says so now.
+        let generation = memory.short.generation(hash).load(Acquire);
+        memory.forget(&key(1));
+        memory.short.learn(hash, &key(1), &evicted(), generation);
+        assert_eq!(body_id(&memory, &key(1)), None);
+        let generation = memory.short.generation(hash).load(Acquire);
+        memory.put_variants(key(1), &Variants::new(VaryOn::on(vec![http::header::ACCEPT])));
+        memory.short.learn(hash, &key(1), &evicted(), generation);
+        assert!(matches!(memory.get(&key(1)), Some(Slot::Varies(_))));
+    }
+
+    #[test]
+    fn what_is_put_again_is_found_the_short_way() {
+        let memory = memory(1 << 20);
+        let one = entry(1);
+        memory.put(key(1), Arc::clone(&one));
+        memory.forget(&key(1));
+        memory.put(key(1), one);
+        let hash = memory.short.seed.hash(&key(1));
+        assert!(memory.short.get(hash, &key(1)).is_some());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use crate::client::Raw;
 use crate::larder::{CACHED, Larder, poll};
@@ -86,8 +85,7 @@ fn read_slowly(client: &mut Raw) -> Vec<u8> {
     let length: usize = head.field("content-length").unwrap().parse().unwrap();
     let mut all = Vec::new();
     while all.len() < length {
-        all.extend(client.read_exactly((length - all.len()).min(700_001)).unwrap());
-        thread::sleep(Duration::from_millis(2));
+        all.extend(client.read_exactly((length - all.len()).min(7_001)).unwrap());
     }
     all
 }
