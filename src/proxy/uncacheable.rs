@@ -3,7 +3,6 @@
 //! Some reasons lie in the request that was sent: it bore a cookie or a credential that nobody declared. They say nothing of
 //! the same key asked for without one, so they are remembered for those who bear one, and for nobody else.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use super::plan::Cacheable;
 use crate::clock::Timestamp;
 use crate::object::Key;
 use crate::semantics::{Audience, NotStored};
+use crate::store::Seed;
 use crate::upstream::Connector;
 
 /// Keys whose answers were not kept, and until when that is believed.
@@ -33,7 +33,7 @@ pub struct Uncacheable {
 #[derive(Debug)]
 struct Believed {
     sets: Box<[Set]>,
-    hashes: RandomState,
+    seed: Seed,
 }
 
 /// A line of memory.
@@ -87,7 +87,7 @@ impl Uncacheable {
 
 impl Believed {
     fn new() -> Self {
-        Self { sets: (0..REMEMBERED_MAX / SET).map(|_| Set::default()).collect(), hashes: RandomState::new() }
+        Self { sets: (0..REMEMBERED_MAX / SET).map(|_| Set::default()).collect(), seed: Seed::drawn() }
     }
 
     fn has(&self, key: &Key, now: impl Fn() -> Timestamp) -> bool {
@@ -116,7 +116,7 @@ impl Believed {
 
     /// Where it may lie, and by which name.
     fn place(&self, key: &Key) -> (&[AtomicU64], u32) {
-        let hash = self.hashes.hash_one(key.bytes());
+        let hash = self.seed.hash(key);
         let [low, high, ..] = hash.to_le_bytes();
         let at = usize::from(u16::from_le_bytes([low, high])) % self.sets.len();
         (self.sets.get(at).map_or(&[], |set| &set.0), named(hash))

@@ -76,7 +76,7 @@ impl Memory {
     pub fn new(settings: &Settings, telemetry: Arc<Telemetry>) -> Self {
         telemetry.memory.max_bytes.set(i64::try_from(settings.max_size_bytes).unwrap_or(i64::MAX));
         let short = Arc::new(Short {
-            seed: Seed::new(),
+            seed: Seed::drawn(),
             entries: Index::new(),
             varies: Index::new(),
             generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),

@@ -9,6 +9,7 @@ mod variants;
 
 pub use filling::{Filling, Room};
 pub use memory::Memory;
+pub use seed::Seed;
 pub use slot::Slot;
 pub use variants::{Evicted, Variants};
 

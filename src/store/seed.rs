@@ -10,20 +10,20 @@ use crate::object::Key;
 
 /// What hashes depend on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seed {
+pub struct Seed {
     mixed_in: u64,
     factor: u64,
 }
 
 impl Seed {
     /// Drawn at random.
-    pub(super) fn new() -> Self {
+    pub fn drawn() -> Self {
         let random = RandomState::new();
         Self { mixed_in: random.hash_one(0), factor: random.hash_one(1) | 1 }
     }
 
     /// The hash of this key.
-    pub(super) fn hash(self, key: &Key) -> u64 {
+    pub fn hash(self, key: &Key) -> u64 {
         self.mix(key.bytes().first_chunk().map_or(0, |first| u64::from_le_bytes(*first)))
     }
 
@@ -46,7 +46,7 @@ impl BuildHasher for Seed {
 
 /// A hash in the making.
 #[derive(Debug)]
-pub(super) struct Seeded {
+pub struct Seeded {
     seed: Seed,
     hash: u64,
 }
