@@ -239,6 +239,16 @@ fn at(hash: u64) -> usize {
 }
 
 #[cfg(test)]
+impl<T> Index<T> {
+    /// All that it has a pointer to.
+    pub(super) fn held(&self) -> Vec<Arc<T>> {
+        let tables = [Some(self.table.load_full()), self.before.load_full()];
+        let sets = tables.iter().flatten().flat_map(|table| &table.sets);
+        sets.flat_map(|set| &set.slots).filter_map(ArcSwapOption::load_full).collect()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
