@@ -139,7 +139,7 @@ fn kept(said: Said<'_>) -> (Envelope, Stored) {
         answered_at: said.answered_at,
         lifetime: said.lifetime,
         labels: Labels { tags: said.tags.into(), path: path() },
-        ..with_body(HeaderMap::new(), Vec::new())
+        ..with_body(StatusCode::OK, HeaderMap::new(), Vec::new())
     };
     (said.envelope, stored)
 }
@@ -165,16 +165,16 @@ fn answer(text: &[u8]) -> (Envelope, Stored) {
             }
         }
     }
-    let mut stored = with_body(headers, body);
-    stored.head.status = if status == StatusCode::PARTIAL_CONTENT { StatusCode::OK } else { status };
+    let status = if status == StatusCode::PARTIAL_CONTENT { StatusCode::OK } else { status };
+    let mut stored = with_body(status, headers, body);
     stored.labels = Labels { tags: tags.into(), path: path() };
     let vary = VaryOn::on(vary);
     (Envelope { key: key(b"/variant"), vary, rules: 4, epoch: Epoch([1; 16]), position: 3 }, stored)
 }
 
-fn with_body(headers: HeaderMap, body: Vec<u8>) -> Stored {
+fn with_body(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Stored {
     let now = Timestamp::from_millis(1_795_219_200_000);
-    let head = Packed::new(&Head { status: StatusCode::OK, headers }, Bytes::from(body));
+    let head = Packed::new(&Head { status, headers }, Bytes::from(body));
     Stored {
         head,
         part: None,
