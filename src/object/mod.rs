@@ -1,4 +1,5 @@
-//! What is kept: the name of a resource and the facts of one of its answers. No judgements, no clock, no I/O.
+//! What is kept: the name of a resource and the facts of one of its answers. No judgements, no clock, no I/O. What is sent of it
+//! from a file of the kernel's lies in `arena`.
 
 pub mod canonical_json;
 #[cfg(test)]

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::proxy::identity;
     use crate::semantics::example::headers;
-    use crate::semantics::fields::strip_hop_by_hop;
+    use crate::semantics::fields::{self, strip_hop_by_hop};
 
     #[test]
     fn each_kind_is_told() {
@@ -143,18 +143,7 @@ mod tests {
 
     #[test]
     fn all_that_is_stripped_concerns_the_connection() {
-        for name in [
-            "connection",
-            "keep-alive",
-            "proxy-connection",
-            "te",
-            "transfer-encoding",
-            "upgrade",
-            "http2-settings",
-            "proxy-authenticate",
-            "proxy-authorization",
-            "proxy-authentication-info",
-        ] {
+        for name in fields::OF_THE_CONNECTION {
             let mut fields = headers(&[(name, "1")]);
             assert!(Kinds::read(&fields).concerns_connection(), "{name}");
             strip_hop_by_hop(&mut fields);

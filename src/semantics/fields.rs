@@ -25,7 +25,7 @@ pub use super::cache_status::CacheStatus;
 /// "A proxy MAY relay the credentials from the client request to the next proxy if that is the mechanism by which the
 /// proxies cooperatively authenticate a given request." To its clients Larder is the origin, so that they are meant for
 /// nobody behind it; they are in no key, and RFC 9111, 3.1 has caches not store them.
-const OF_THE_CONNECTION: &[&str] = &[
+pub(crate) const OF_THE_CONNECTION: &[&str] = &[
     "connection",
     "keep-alive",
     "proxy-connection",

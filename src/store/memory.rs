@@ -101,16 +101,14 @@ impl Memory {
     /// What lies under this key.
     pub fn get(&self, key: &Key) -> Option<Slot> {
         let hash = self.short.seed.hash(key);
-        let known = self.short.get(hash, key);
-        if let Some(known) = &known
-            && !self.tells_of(known)
-        {
-            return Some(known.clone());
-        }
+        let is_known = match self.short.get(hash, key) {
+            Some(known) if !self.tells_of(&known) => return Some(known),
+            known => known.is_some(),
+        };
         // Read before the cache is.
         let generation = self.short.generation(hash).load(Acquire);
         let slot = self.cache.get(key)?;
-        if known.is_none() {
+        if !is_known {
             self.short.learn(hash, key, &slot, generation);
         }
         Some(slot)
@@ -155,7 +153,7 @@ impl Memory {
     }
 
     /// Whether moka hears that this is given. It decides by that who has to go, and must know what is in use; so where room is
-    /// scarce it hears more: told of one use in eight, it kept so much of the wrong things that of 1000 requests 20 to 30 more were
+    /// scarce it hears more: told of one use in eight, it kept so much of the wrong things that of 1000 requests up to 34 more were
     /// misses.
     fn tells_of(&self, slot: &Slot) -> bool {
         if self.is_crowded.load(Relaxed) { slot.whereabouts().is_news_when_given() } else { is_turn() }
