@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::{REDIS, Server, free_port, until};
+use crate::server::{REDIS, Server, folder, free_port, until};
 
 pub struct Sentinels {
     pub watchers: Vec<Server>,
@@ -34,7 +34,7 @@ impl Sentinels {
     }
 
     async fn sentinel(master: u16) -> Server {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let file = folder.path().join("sentinel.conf");
         let port = free_port();
         let text = format!(

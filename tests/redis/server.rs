@@ -47,7 +47,7 @@ impl Server {
     /// `login` is what stands before the host in the URL of who asks for the tests: `:password@`.
     pub async fn with_admin(program: &'static str, arguments: &[&str], login: &str) -> Self {
         for _ in 0..10 {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = folder();
             let port = free_port();
             let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
             let child = spawn(program, port, folder.path(), &arguments);
@@ -62,7 +62,7 @@ impl Server {
 
     /// On that port.
     pub async fn at(port: u16) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         let child = spawn(REDIS, port, folder.path(), &[]);
         let admin = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
         let mut server = Self { program: REDIS, child, port, folder, arguments: Vec::new(), admin };
@@ -155,6 +155,13 @@ impl Server {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
+}
+
+/// In memory if there is such a place: a node of a cluster waits for the disk each time it writes down who is where, and while
+/// another has the disk to itself it answers nobody, long enough for the others to give it up.
+pub fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
 fn spawn(program: &str, port: u16, folder: &Path, arguments: &[String]) -> Child {
