@@ -1,11 +1,14 @@
-"""What is measured of each peer in every round, in this order, of one process of it.
+"""What is measured of all peers in every round, in this order: of each peer by one process of it, and case by case, so that what is held
+against each other was measured within seconds.
 
 A case proves what it claims: the origin counts, and where it was asked during what should be hits, or was not during what should not
 be, the case fails.
 """
-import subprocess
+import contextlib, subprocess
+from typing import NamedTuple
 
 import load
+from peers import PEERS
 from server import Connection, Server
 
 # What may go wrong of a thousand hits: Traffic Server looks at an entry anew now and then.
@@ -20,6 +23,15 @@ HERD_DELAY_MS = 200
 
 class NotProven(RuntimeError):
     pass
+
+
+class Turn(NamedTuple):
+    """A round has new processes, and goes around them in so many laps."""
+    round: int
+    lap: int
+
+    def __str__(self):
+        return f"{self.round}.{self.lap}"
 
 
 def prove_hit(server, path, size):
@@ -51,20 +63,22 @@ def hits(server, runs, path, **how):
 
 
 def hit_of(path, size):
-    def case(server, runs, _turn):
+    def case(server, runs, turn):
         if server.peer.kind == "proxy":
             prove_hit(server, path, size)
-        runs.warm(server, path)
+        if not turn.lap:
+            runs.warm(server, path)
         return hits(server, runs, path)
     return case
 
 
-def hit_many(server, runs, _turn):
+def hit_many(server, runs, turn):
     if server.peer.kind == "proxy":
         # Once more, since Traffic Server takes into memory what is asked for again.
         for _ in range(2):
             load.fill(server.port, 0, DISTINCT)
-    runs.warm(server, "/", load.SOME, [DISTINCT])
+    if not turn.lap:
+        runs.warm(server, "/", load.SOME, [DISTINCT])
     return hits(server, runs, "/", script=load.SOME, arguments=[DISTINCT])
 
 
@@ -92,7 +106,8 @@ def passed_on(name, query):
     """Each URL is asked for once, so each request must reach the origin."""
     def case(server, runs, turn):
         arguments = [0, f"/{name}{turn}-@/", f"?size=1024{query}"]
-        runs.warm(server, "/", load.UNIQUE, arguments)
+        if not turn.lap:
+            runs.warm(server, "/", load.UNIQUE, arguments)
         before = server.origin.tell("count")
         found = runs.wrk(server, "/", script=load.UNIQUE, arguments=arguments)
         if server.origin.tell("count") - before < found["requests"]:
@@ -103,7 +118,7 @@ def passed_on(name, query):
 
 def herd(name, query):
     def case(server, _runs, turn):
-        return load.herd(server, f"/{name}/{turn}?delay={HERD_DELAY_MS}{query}")
+        return load.herd(server, f"/{name}/{turn.round}?delay={HERD_DELAY_MS}{query}")
     return case
 
 
@@ -126,6 +141,8 @@ CASES = {
 # A floor has one body only, so these need another process of it.
 BODY_BYTES = {"hit-100k": 102_400, "hit-1m": 1_048_576}
 OF_BARE_PROXIES = ("pass", "miss")
+# Each once in a life of the server's: the first time is another than the next.
+HERDS = ("herd", "herd-pass", "herd-pass-known")
 # One core and two: of whom it is asked.
 CORES_OF = ("larder", "nginx", "haproxy")
 
@@ -141,31 +158,48 @@ def cases_of(name, peer, wanted):
     return [case for case in CASES if case in own and case in wanted]
 
 
-def turn_of(name, peer, origin, runs, turn, wanted, tell):
-    """All cases of one peer in one round; by name what was found, or the reason why not."""
-    results, chosen = {}, cases_of(name, peer, wanted)
+def round_of(peers, origin, runs, number, laps, wanted, tell):
+    """By lap and peer: what was found in each case, or the reason why not."""
+    rows = [{name: {} for name in peers} for _ in range(laps)]
 
-    def attempt(case, work):
+    def attempt(turn, name, case, work):
         try:
-            results[case] = work()
-            tell(case, results[case])
+            found = work()
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-            results[case] = {"failed": str(error)}
-            tell(case, results[case])
+            found = {"failed": str(error)}
+        rows[turn.lap][name][case] = found
+        tell(turn, name, case, found)
 
-    same_process = [case for case in chosen if case != "cores" and not (peer.kind == "floor" and case in BODY_BYTES)]
-    if same_process:
-        with Server(name, peer, origin) as server:
-            results["start"] = {"ms": server.start_seconds * 1e3}
-            for case in same_process:
-                attempt(case, lambda case=case: CASES[case](server, runs, turn))
-    for case in chosen:
-        if peer.kind == "floor" and case in BODY_BYTES:
-            with Server(name, peer, origin, body_bytes=BODY_BYTES[case]) as server:
-                attempt(case, lambda case=case: CASES[case](server, runs, turn))
-    if "cores" in chosen:
-        attempt("cores", lambda: cores(name, peer, origin, runs))
-    return results
+    first = Turn(number, 0)
+    with contextlib.ExitStack() as started:
+        servers = {}
+        for name in peers:
+            if any(needs_no_other(name, case) for case in cases_of(name, PEERS[name], wanted)):
+                def start():
+                    servers[name] = started.enter_context(Server(name, PEERS[name], origin))
+                    return {"ms": servers[name].start_seconds * 1e3}
+                attempt(first, name, "start", start)
+        for case in filter(wanted.__contains__, CASES):
+            asked = [name for name in peers if case in cases_of(name, PEERS[name], wanted)]
+            if case == "cores":
+                for name in asked:
+                    attempt(first, name, case, lambda: cores(name, PEERS[name], origin, runs))
+                continue
+            with contextlib.ExitStack() as others:
+                of_case = {name: servers.get(name) if needs_no_other(name, case) else
+                           others.enter_context(Server(name, PEERS[name], origin, body_bytes=BODY_BYTES[case])) for name in asked}
+                for lap in range(1 if case in HERDS else laps):
+                    turn = Turn(number, lap)
+                    # Another goes first each time.
+                    for name in [*asked[lap % len(asked):], *asked[:lap % len(asked)]]:
+                        if server := of_case[name]:
+                            attempt(turn, name, case, lambda: CASES[case](server, runs, turn))
+    return rows
+
+
+def needs_no_other(name, case):
+    """The process that a peer has for a round will do."""
+    return case != "cores" and not (PEERS[name].kind == "floor" and case in BODY_BYTES)
 
 
 def cores(name, peer, origin, runs):

@@ -1,4 +1,4 @@
-"""From the runs of all rounds to one figure for each peer and case: medians, spreads, and ratios of neighbours in time."""
+"""From the runs of all laps to one figure for each peer and case: medians, spreads, and ratios of neighbours in time."""
 import statistics
 
 from peers import BARE, BARE_PROXY, LARDER, PEERS
@@ -14,7 +14,7 @@ class Figures:
         self.rounds = rounds
 
     def runs(self, peer, case):
-        """By round, those that count."""
+        """By lap, those that count."""
         found = {turn: row[peer][case] for turn, row in enumerate(self.rounds) if case in row.get(peer, {})}
         found = {turn: run for turn, run in found.items() if "failed" not in run}
         calm = {turn: run for turn, run in found.items() if run.get("foreign", 0) <= FOREIGN_MAX}
@@ -37,9 +37,9 @@ class Figures:
         return (min(values), max(values)) if values else None
 
     def ratio(self, peer, base, case, name):
-        """Median over the rounds of this peer's figure over that of another in the same round."""
+        """Median over the laps of this peer's figure over that of another in the same lap."""
         own, others = self.runs(peer, case), self.runs(base, case)
-        # Where that round's is missing or was disturbed, its median stands in.
+        # Where that lap's is missing or was disturbed, its median stands in.
         middle = self.median(base, case, name)
         if not own or not middle:
             return None

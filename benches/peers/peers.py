@@ -62,11 +62,11 @@ BARE_PROXY = "bare proxy"
 PEERS = {
     LARDER: Peer("Larder", "proxy", [LARDER_BINARY, "run", "-c", "@DIR@/larder.toml"], {"larder.toml": "larder.toml"},
                  version=[LARDER_BINARY, "--version"]),
-    "epoll": floor("raw epoll", "epoll", only=("hit", "hit-100k", "hit-1m", "light")),
+    "epoll": floor("raw epoll", "epoll", only=("hit", "hit-100k", "hit-1m", "light", "entries")),
     "sendfile": floor("raw epoll, sendfile", "sendfile", only=("hit-100k", "hit-1m")),
     BARE: floor("bare hyper", "percore", only=("hit", "hit-many", "hit-100k", "hit-1m", "light", "cores")),
     "multi": floor("bare hyper, one runtime", "multi", only=("hit", "cores")),
-    "smallest": floor("hyper + smallest cache", "cache", only=("hit", "hit-many", "hit-100k", "light", "cores")),
+    "smallest": floor("hyper + smallest cache", "cache", only=("hit", "hit-many", "hit-100k", "light", "cores", "entries")),
     BARE_PROXY: Peer("bare hyper proxy", "bare proxy",
                      [FLOOR, "proxy", "127.0.0.1:@PORT@", "threads=@WORKERS@", "upstream=127.0.0.1:@ORIGIN_PORT@"]),
     # One writev instead of sendfile is quicker for small bodies, so each nginx is held against what it is better at.

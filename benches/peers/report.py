@@ -163,6 +163,6 @@ def heading(results):
     versions = "; ".join(f"{PEERS[peer].title}: {version}" for peer, version in about["versions"].items())
     foreign = Figures(results["rounds"]).foreign()
     disturbed = f" **Others took {foreign:.0%} of a CPU meanwhile: nothing is judged, and only what is far apart is.**"
-    return (f"{about['date']}; {about['machine']}; {about['rounds']} rounds of {about['seconds']} s a case, 64 connections with keep-alive, "
+    return (f"{about['date']}; {about['machine']}; {about['rounds']} rounds, {about['laps']} laps of {about['seconds']} s a case in each, 64 connections with keep-alive, "
             f"the server on CPU 0, origin and load on CPU 1. {versions}."
             f"{disturbed if foreign > FOREIGN_MAX else ''}")

@@ -8,7 +8,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
-use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fs::{MemfdFlags, memfd_create, sendfile};
@@ -27,20 +26,25 @@ struct Connection {
 }
 
 struct Ready {
-    head: Bytes,
-    body: Bytes,
+    /// Head and body of each, in memory of its own.
+    entries: Vec<Box<[u8]>>,
+    /// Where their heads end.
+    body_at: usize,
     /// The body once more, where the kernel sends it from.
     file: Option<File>,
     started: Instant,
 }
 
-pub fn run(address: SocketAddr, answer: &Answer, from_file: bool) -> Outcome {
+/// `entries`: so many different answers, which one being said by the number in the request's path.
+pub fn run(address: SocketAddr, answer: &Answer, from_file: bool, entries: usize) -> Outcome {
     let listener = listener(address)?;
     let file = if from_file { Some(in_memory(&answer.body)?) } else { None };
+    let head = format!("{}date: Mon, 02 Jan 2023 03:04:05 GMT\r\n", answer.head());
+    let entry = || [head.as_bytes(), &answer.body].concat().into_boxed_slice();
     let ready = Ready {
         file,
-        head: format!("{}date: Mon, 02 Jan 2023 03:04:05 GMT\r\n", answer.head()).into(),
-        body: answer.body.clone(),
+        entries: (0..entries).map(|_| entry()).collect(),
+        body_at: head.len(),
         started: Instant::now(),
     };
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
@@ -87,17 +91,18 @@ impl Connection {
             Ok(read) => self.filled += read,
         }
         let mut done = 0;
-        while let Some(length) = request_length(&self.buffer[done..self.filled]) {
+        while let Some((length, number)) = request(&self.buffer[done..self.filled]) {
             done += length;
+            let (head, body) = ready.entries[number % ready.entries.len()].split_at(ready.body_at);
             let mut digits = itoa::Buffer::new();
             let age = digits.format(ready.started.elapsed().as_secs());
-            let body: &[u8] = if ready.file.is_some() { &[] } else { &ready.body };
+            let in_memory = if ready.file.is_some() { &[] } else { body };
             let mut parts = [
-                IoSlice::new(&ready.head),
+                IoSlice::new(head),
                 IoSlice::new(b"age: "),
                 IoSlice::new(age.as_bytes()),
                 IoSlice::new(b"\r\n\r\n"),
-                IoSlice::new(body),
+                IoSlice::new(in_memory),
             ];
             let mut left = &mut parts[..];
             while !left.is_empty() {
@@ -107,7 +112,7 @@ impl Connection {
                 }
             }
             if let Some(file) = &ready.file
-                && self.send(file, ready.body.len()).is_err()
+                && self.send(file, body.len()).is_err()
             {
                 return false;
             }
@@ -131,11 +136,14 @@ impl Connection {
     }
 }
 
-/// Length of a whole request without a body at the beginning, if there is one.
-fn request_length(bytes: &[u8]) -> Option<usize> {
+/// Length of a whole request without a body at the beginning, if there is one, and the number in its path.
+fn request(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    match httparse::Request::new(&mut headers).parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => Some(length),
-        _ => None,
-    }
+    let mut request = httparse::Request::new(&mut headers);
+    let Ok(httparse::Status::Complete(length)) = request.parse(bytes) else { return None };
+    let path = request.path?.bytes().take_while(|byte| *byte != b'?');
+    let digits = path.filter(u8::is_ascii_digit);
+    let number = digits
+        .fold(0, |number: usize, digit| number.wrapping_mul(10).wrapping_add(usize::from(digit - b'0')));
+    Some((length, number))
 }

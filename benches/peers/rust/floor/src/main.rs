@@ -1,6 +1,6 @@
 //! What no program of this kind goes below: each mode does one thing and nothing beside it.
 //!
-//! `floor MODE LISTEN [threads=1] [size=1024] [upstream=ADDRESS]`, where MODE is
+//! `floor MODE LISTEN [threads=1] [size=1024] [entries=1] [upstream=ADDRESS]`, where MODE is
 //!
 //! - `epoll`: a loop over epoll, a parser of heads and one vectored write: about what the kernel's TCP costs;
 //! - `sendfile`: the same, the body sent by the kernel from a file in memory, which spares its copy;
@@ -9,7 +9,8 @@
 //! - `cache`: as `percore`, with what the smallest cache must do: key, lock, map, the copy of a head, `Age`;
 //! - `proxy`: as `percore`, each request passed on over a kept connection: what passing costs without a cache.
 //!
-//! All but the last answer every request with eight header lines and a body of that size.
+//! All but the last answer every request with eight header lines and a body of that size; `epoll`, with one of so many that have memory of
+//! their own.
 
 mod answer;
 mod cache;
@@ -30,20 +31,24 @@ struct Options {
     listen: SocketAddr,
     threads: usize,
     body_bytes: usize,
+    entries: usize,
     upstream: Option<SocketAddr>,
 }
 
 impl Options {
     fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
         let (Some(mode), Some(listen)) = (arguments.next(), arguments.next()) else {
-            return Err("usage: floor MODE LISTEN [threads=1] [size=1024] [upstream=ADDRESS]".into());
+            return Err(
+                "usage: floor MODE LISTEN [threads=1] [size=1024] [entries=1] [upstream=ADDRESS]".into()
+            );
         };
         let mut options =
-            Self { mode, listen: listen.parse()?, threads: 1, body_bytes: 1024, upstream: None };
+            Self { mode, listen: listen.parse()?, threads: 1, body_bytes: 1024, entries: 1, upstream: None };
         for argument in arguments {
             match argument.split_once('=') {
                 Some(("threads", value)) => options.threads = value.parse()?,
                 Some(("size", value)) => options.body_bytes = value.parse()?,
+                Some(("entries", value)) => options.entries = value.parse::<usize>()?.max(1),
                 Some(("upstream", value)) => options.upstream = Some(value.parse()?),
                 _ => return Err(format!("{argument}: not known").into()),
             }
@@ -55,11 +60,11 @@ impl Options {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::read(std::env::args().skip(1))?;
     let answer = Arc::new(Answer::new(options.body_bytes));
-    let Options { listen, threads, .. } = options;
+    let Options { listen, threads, entries, .. } = options;
     match options.mode.as_str() {
         mode @ ("epoll" | "sendfile") => {
             let from_file = mode == "sendfile";
-            serve::on_threads(threads, move || epoll::run(listen, &answer, from_file))
+            serve::on_threads(threads, move || epoll::run(listen, &answer, from_file, entries))
         }
         "percore" => serve::on_threads(threads, move || {
             let answer = Arc::clone(&answer);
