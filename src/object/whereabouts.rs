@@ -28,6 +28,11 @@ impl Whereabouts {
         self.key.get_or_init(|| key);
     }
 
+    /// The key it was kept under.
+    pub fn key(&self) -> Option<&Key> {
+        self.key.get()
+    }
+
     /// Whether it lies there: it was kept under this key, and has not gone since.
     pub fn lies_under(&self, key: &Key) -> bool {
         self.is_of(key) && !self.has_gone()

@@ -149,11 +149,13 @@ impl<C: Connector> Proxy<C> {
         // that was asked for earlier must not take the place of what was asked for later and is here already. But where that is
         // a part of it, nothing is lost; and what is over or dead is in nobody's way. What was declared invalid while it came takes no place
         // of what was not.
+        // Found out now, while all that it depends on is at hand, and written on it: the first hit need not.
+        let is_live = self.record.is_live(&stored);
         let has_newer = self.entry_at(&key).is_some_and(|kept| {
             let is_later = kept.requested_at > stored.requested_at
                 && kept.lifetime.is_fresh(stored.answered_at)
                 && !is_part_of(&kept, &stored);
-            is_later || !self.record.is_live(&stored)
+            is_later || !is_live
         });
         if !has_newer {
             self.memory.put(key, stored);

@@ -10,21 +10,26 @@
 //! when a put or a removal here finds nothing in moka. So both take out of the index what lies there, and move on the key's
 //! *generation* before: who was given something by moka in an earlier one does not put it in. Why it keeps nothing alive: behind its mark
 //! the listener takes the pointer out, and who is late with putting it in finds the mark, for both hold the set's lock.
+//!
+//! It grows without anybody waiting for that: each put brings over one set of the table before, with that set's lock held, and no
+//! other table is begun until all of them are done. So what has to go is in one of the two, or in none, and never in a third.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use super::seed::Seed;
 use crate::object::{Key, Whereabouts};
 
 /// Of one kind of things.
 #[derive(Debug)]
 pub(super) struct Index<T> {
+    /// Makes the hash of a key.
+    seed: Seed,
     table: ArcSwap<Table<T>>,
-    /// The one before, half as large: what is found there is put into the other.
+    /// The one before, half as large, until all of it is brought over.
     before: ArcSwapOption<Table<T>>,
     /// Of those who change it; each for some sets.
     locks: [Mutex<()>; LOCKS],
@@ -37,6 +42,10 @@ struct Table<T> {
     sets: Box<[Set<T>]>,
     /// How many slots are taken.
     taken: AtomicUsize,
+    /// Sets that somebody brings over to the next table, …
+    begun: AtomicUsize,
+    /// … and those that are.
+    done: AtomicUsize,
 }
 
 /// A line of memory.
@@ -53,15 +62,15 @@ const WAYS: usize = 7;
 const LOCKS: usize = 64;
 /// So many sets at first.
 const SETS_MIN: usize = 64;
-/// It doubles when five of its eight slots are taken: then one key in thirty finds its set full, and just after that none.
+/// It doubles when five of its eight slots are taken: then one key in thirty finds its set full, and just after that none. Half of
+/// those that it has room for come from the table before: with a set for each of the other half all of that is long done.
 const FULL_OF_EIGHT: usize = 5;
-/// A larger one is let go of by a thread of its own: it has a pointer to each entry to look at.
-const SETS_DROPPED_HERE: usize = 8 * 1024;
 
 impl<T: AsRef<Whereabouts> + Send + Sync + 'static> Index<T> {
     /// Of nothing.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(seed: Seed) -> Self {
         Self {
+            seed,
             table: ArcSwap::from_pointee(Table::new(SETS_MIN)),
             before: ArcSwapOption::const_empty(),
             locks: [const { Mutex::new(()) }; LOCKS],
@@ -73,8 +82,8 @@ impl<T: AsRef<Whereabouts> + Send + Sync + 'static> Index<T> {
     pub(super) fn get(&self, hash: u64, key: &Key) -> Option<Arc<T>> {
         self.table.load().get(hash, key).or_else(|| {
             let found = self.before.load().as_ref()?.get(hash, key)?;
-            // Whatever makes it go takes it out of both with the lock held, and marks it before.
-            self.put(hash, key, &found, || true);
+            // Where nothing is put any more, too, all is in one table soon.
+            self.bring_over();
             Some(found)
         })
     }
@@ -96,6 +105,7 @@ impl<T: AsRef<Whereabouts> + Send + Sync + 'static> Index<T> {
         let is_one_more = same.is_none() && free.is_some();
         let is_full = is_one_more && table.is_full_with(table.taken.fetch_add(1, Relaxed) + 1);
         drop(held);
+        self.bring_over();
         if is_full {
             self.grow();
         }
@@ -124,18 +134,46 @@ impl<T: AsRef<Whereabouts> + Send + Sync + 'static> Index<T> {
         let Ok(_held) = self.growing.try_lock() else {
             return;
         };
-        let table = self.table.load();
-        let sets = table.sets.len();
-        if !table.is_full_with(table.taken.load(Relaxed)) {
+        let table = self.table.load_full();
+        // The last sets of the one before may still be on their way; the next put tries again.
+        if !table.is_full_with(table.taken.load(Relaxed)) || self.before.load().is_some() {
             return;
         }
-        drop(table);
+        let sets = table.sets.len();
         // In this order: who finds the larger one finds what was before it.
-        let old = self.before.swap(Some(self.table.load_full()));
+        self.before.store(Some(table));
         self.table.store(Arc::new(Table::new(sets * 2)));
-        if sets >= SETS_DROPPED_HERE {
-            // Where no thread can be had it is let go of here.
-            let _ = thread::Builder::new().name("larder-index".into()).spawn(move || drop(old));
+    }
+
+    /// Brings one set more over from the table before.
+    fn bring_over(&self) {
+        let before = self.before.load();
+        let Some(before) = before.as_ref() else {
+            return;
+        };
+        let table = self.table.load();
+        // It is about to be replaced; and who has seen that it was, and held a set's lock then, is seen to by all who hold it later: they
+        // put into the larger one.
+        if std::ptr::eq(&raw const **before, &raw const **table) {
+            return;
+        }
+        let at = before.begun.fetch_add(1, Relaxed);
+        let Some(set) = before.sets.get(at) else {
+            return;
+        };
+        let held = self.lock(at as u64);
+        for slot in &set.slots {
+            if let Some(kept) = slot.swap(None)
+                && let Some(key) = whereabouts(&kept).key()
+            {
+                table.take_in(self.seed.hash(key), key, &kept);
+            }
+        }
+        set.tags.store(0, Relaxed);
+        drop(held);
+        // Not before all are: what is on its way must be found by who makes it go.
+        if before.done.fetch_add(1, AcqRel) + 1 == before.sets.len() {
+            self.before.store(None);
         }
     }
 
@@ -153,6 +191,19 @@ impl<T: AsRef<Whereabouts>> Table<T> {
             let found = found.as_ref()?;
             whereabouts(found).lies_under(key).then(|| Arc::clone(found))
         })
+    }
+
+    /// From the table before. For who holds the lock.
+    fn take_in(&self, hash: u64, key: &Key, kept: &Arc<T>) {
+        let Some(set) = self.set(hash).filter(|_| whereabouts(kept).lies_under(key)) else {
+            return;
+        };
+        // What was put since is newer; and where there is no room moka is asked.
+        let is_there = set.find(tag(hash), |found| whereabouts(found).is_of(key)).is_some();
+        if let Some(free) = set.with_tag(0).next().filter(|_| !is_there) {
+            set.write(free, tag(hash), Some(Arc::clone(kept)));
+            self.taken.fetch_add(1, Relaxed);
+        }
     }
 
     /// For who holds the lock.
@@ -183,7 +234,8 @@ impl<T: AsRef<Whereabouts>> Table<T> {
 
 impl<T> Table<T> {
     fn new(sets: usize) -> Self {
-        Self { sets: (0..sets).map(|_| Set::default()).collect(), taken: AtomicUsize::new(0) }
+        let none = || AtomicUsize::new(0);
+        Self { sets: (0..sets).map(|_| Set::default()).collect(), taken: none(), begun: none(), done: none() }
     }
 
     fn is_full_with(&self, taken: usize) -> bool {
@@ -276,9 +328,8 @@ mod tests {
         Arc::new(thing)
     }
 
-    /// A hash that every bit of the number counts in.
-    fn hash(number: u64) -> u64 {
-        xxhash_rust::xxh3::xxh3_64(&number.to_le_bytes())
+    fn hash(index: &Index<Thing>, number: u64) -> u64 {
+        index.seed.hash(&key(number))
     }
 
     fn number_at(index: &Index<Thing>, hash: u64, number: u64) -> Option<u64> {
@@ -287,7 +338,7 @@ mod tests {
 
     #[test]
     fn keys_with_one_hash_are_told_apart_and_an_eighth_takes_the_place_of_another() {
-        let index = Index::new();
+        let index = Index::new(Seed::drawn());
         for number in 0..7 {
             index.put(1, &key(number), &thing(number), || true);
         }
@@ -299,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_has_gone_is_neither_given_nor_taken_in() {
-        let index = Index::new();
+        let index = Index::new(Seed::drawn());
         let (one, other) = (thing(1), thing(1));
         index.put(5, &key(1), &one, || true);
         one.whereabouts.goes();
@@ -317,7 +368,7 @@ mod tests {
 
     #[test]
     fn what_is_true_no_longer_is_not_taken_in_and_what_is_forgotten_has_gone() {
-        let index = Index::new();
+        let index = Index::new(Seed::drawn());
         let one = thing(1);
         index.put(5, &key(1), &one, || false);
         assert_eq!(number_at(&index, 5, 1), None);
@@ -330,22 +381,71 @@ mod tests {
 
     #[test]
     fn it_grows_with_what_is_put_and_most_of_it_is_found() {
-        let index = Index::new();
+        let index = Index::new(Seed::drawn());
         let things: Vec<_> = (0..20_000).map(thing).collect();
-        for _ in 0..2 {
-            for (number, thing) in (0..).zip(&things) {
-                index.put(hash(number), &key(number), thing, || true);
-            }
+        for (number, thing) in (0..).zip(&things) {
+            index.put(hash(&index, number), &key(number), thing, || true);
         }
-        let found = (0..20_000).filter(|number| number_at(&index, hash(*number), *number).is_some()).count();
-        assert!(found > 19_000, "{found}");
+        let found = || {
+            (0..20_000).filter(|number| number_at(&index, hash(&index, *number), *number).is_some()).count()
+        };
+        assert!(found() > 17_500, "{}", found());
+        for (number, thing) in (0..).zip(&things) {
+            index.put(hash(&index, number), &key(number), thing, || true);
+        }
+        assert!(found() > 19_500, "{}, with what had found its set full put again", found());
+        assert!(index.before.load().is_none(), "all of it is in one table");
         let slots = index.table.load().sets.len() * WAYS;
         assert!((20_000..80_000).contains(&slots), "{slots}");
         for (number, thing) in (0..).zip(&things) {
             thing.whereabouts.goes();
-            index.remove(hash(number), thing);
+            index.remove(hash(&index, number), thing);
         }
         assert!(things.iter().all(|thing| Arc::strong_count(thing) == 1));
+        assert_eq!(index.table.load().taken.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn while_it_grows_all_is_found_in_either_table_and_what_goes_is_in_none() {
+        let index = Index::new(Seed::drawn());
+        let mut things = Vec::new();
+        for number in 0.. {
+            things.push(thing(number));
+            index.put(hash(&index, number), &key(number), &things[things.len() - 1], || true);
+            if index.before.load().is_some() {
+                break;
+            }
+        }
+        let lie_there = |numbers: &mut dyn Iterator<Item = u64>| {
+            numbers.filter(|number| number_at(&index, hash(&index, *number), *number).is_some()).count()
+        };
+        let count = things.len() as u64;
+        index.forget(hash(&index, 0), &key(0), None);
+        things[1].whereabouts.goes();
+        // To look for what is not there brings nothing over.
+        assert_eq!(lie_there(&mut (0..2)), 0);
+        assert!(lie_there(&mut (2..count)) as u64 > count * 9 / 10);
+        (0..SETS_MIN).for_each(|_| index.bring_over());
+        assert!(index.before.load().is_none());
+        assert_eq!(lie_there(&mut (0..2)), 0);
+        assert!(lie_there(&mut (2..count)) as u64 > count * 9 / 10);
+        assert_eq!(Arc::strong_count(&things[0]), 1);
+        assert_eq!(Arc::strong_count(&things[1]), 1, "it was left behind");
+        let held = things.iter().filter(|thing| Arc::strong_count(thing) == 2).count();
+        assert_eq!(held, index.table.load().taken.load(Relaxed), "each is held once");
+    }
+
+    #[test]
+    fn what_is_put_while_it_grows_is_not_replaced_by_what_was_there_before() {
+        let index = Index::new(Seed::drawn());
+        let (older, newer) = (thing(1), thing(1));
+        index.put(hash(&index, 1), &key(1), &older, || true);
+        index.before.store(Some(index.table.swap(Arc::new(Table::new(2 * SETS_MIN)))));
+        // moka gave it to who learnt nothing of the other.
+        index.table.load().take_in(hash(&index, 1), &key(1), &newer);
+        (0..SETS_MIN).for_each(|_| index.bring_over());
+        assert!(index.get(hash(&index, 1), &key(1)).is_some_and(|found| Arc::ptr_eq(&found, &newer)));
+        assert_eq!(Arc::strong_count(&older), 1);
     }
 
     #[test]

@@ -75,13 +75,14 @@ impl Memory {
     /// Empty.
     pub fn new(settings: &Settings, telemetry: Arc<Telemetry>) -> Self {
         telemetry.memory.max_bytes.set(i64::try_from(settings.max_size_bytes).unwrap_or(i64::MAX));
+        let seed = Seed::drawn();
         let short = Arc::new(Short {
-            seed: Seed::drawn(),
-            entries: Index::new(),
-            varies: Index::new(),
+            seed,
+            entries: Index::new(seed),
+            varies: Index::new(seed),
             generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
         });
-        let (counts, seed) = (Arc::clone(&telemetry), short.seed);
+        let counts = Arc::clone(&telemetry);
         let leaves = Arc::clone(&short);
         let cache = Cache::builder()
             .max_capacity(settings.max_size_bytes)
@@ -418,6 +419,40 @@ mod tests {
             memory.put(key(number), entry(number));
             (0..40).for_each(|_| assert_eq!(body_id(&memory, &key(1)), Some(1), "after {number}"));
         }
+    }
+
+    /// What is removed while the index grows is neither left behind in one table nor brought over to the other.
+    #[test]
+    fn what_is_removed_while_others_make_the_index_grow_is_given_to_nobody() {
+        const KEYS: u64 = 20_000;
+        let memory = memory(1 << 30);
+        // All below were put, and every other one of them removed.
+        let (removed, is_done) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (memory, removed, is_done) = (&memory, &removed, &is_done);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while !is_done.load(Relaxed) {
+                    let removed = removed.load(Acquire);
+                    let found = (removed.saturating_sub(300)..removed)
+                        .filter(|number| number % 2 == 0 && body_id(memory, &key(*number)).is_some());
+                    assert_eq!(found.count(), 0, "below {removed}");
+                }
+            });
+            scope.spawn(move || {
+                for number in (KEYS..).take_while(|_| !is_done.load(Relaxed)) {
+                    memory.put(key(number), entry(number));
+                }
+            });
+            let _done = Done(is_done);
+            for number in 0..KEYS {
+                memory.put(key(number), entry(number));
+                if number % 2 == 0 {
+                    memory.forget(&key(number));
+                }
+                removed.store(number + 1, Release);
+            }
+        });
+        assert!((0..KEYS).all(|number| body_id(memory, &key(number)).is_some() == (number % 2 == 1)));
     }
 
     struct Done<'a>(&'a AtomicBool);
