@@ -30,8 +30,8 @@ pub enum Clock {
 const ANCHORED_FOR: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// What the wall clock said last, and when that was on Tokio's.
-    static ANCHOR: Cell<Option<(tokio::time::Instant, SystemTime)>> = const { Cell::new(None) };
+    /// What the wall clock said last, as a time since 1970, and when that was on Tokio's.
+    static ANCHOR: Cell<Option<(tokio::time::Instant, Duration)>> = const { Cell::new(None) };
 }
 
 /// A machine that was asleep must not take its lease for one that still holds.
@@ -53,8 +53,11 @@ impl Timestamp {
 
     /// Time before 1970 counts as 1970.
     pub fn from_system(time: SystemTime) -> Self {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        Self::since_1970(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    fn since_1970(since: Duration) -> Self {
+        Self(since.as_secs().saturating_mul(1000).saturating_add(u64::from(since.subsec_millis())))
     }
 
     /// For formatting dates.
@@ -112,22 +115,24 @@ impl Clock {
             return self.now();
         }
         ANCHOR.with(|anchor| {
-            let (then, said) = anchor
-                .get()
-                .filter(|(then, _)| instant.saturating_duration_since(*then) < ANCHORED_FOR)
-                .unwrap_or_else(|| {
-                    // Not of the instant that is asked about, which may be long over.
-                    #[expect(
-                        clippy::disallowed_methods,
-                        reason = "the one place that reads the machine's clock"
-                    )]
-                    let read = (tokio::time::Instant::now(), SystemTime::now());
-                    anchor.set(Some(read));
-                    read
-                });
+            if let Some((then, said)) = anchor.get()
+                && let Some(passed) = instant.checked_duration_since(then)
+                && passed < ANCHORED_FOR
+            {
+                return Timestamp::since_1970(said + passed);
+            }
+            let is_before = |(then, _): &(tokio::time::Instant, Duration)| instant < *then;
+            let (then, said) = anchor.get().filter(is_before).unwrap_or_else(|| {
+                // Not of the instant that is asked about, which may be long over.
+                #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+                let (then, now) = (tokio::time::Instant::now(), SystemTime::now());
+                let read = (then, now.duration_since(UNIX_EPOCH).unwrap_or_default());
+                anchor.set(Some(read));
+                read
+            });
             // One of the two is nothing.
             let passed = instant.saturating_duration_since(then);
-            Timestamp::from_system(said + passed).minus(then.saturating_duration_since(instant))
+            Timestamp::since_1970(said + passed).minus(then.saturating_duration_since(instant))
         })
     }
 

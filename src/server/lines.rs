@@ -46,7 +46,17 @@ impl HeadLines {
     }
 
     /// Reads on; false if a line ends with a bare LF.
-    pub fn accept(&mut self, mut bytes: &[u8]) -> bool {
+    pub fn accept(&mut self, bytes: &[u8]) -> bool {
+        let is_next = self.stage == Stage::Before && self.line_bytes == 0 && !self.is_late;
+        if is_next && is_one_whole_head(bytes) {
+            self.stage = Stage::Over;
+            self.last = b'\n';
+            return true;
+        }
+        self.accept_lines(bytes)
+    }
+
+    fn accept_lines(&mut self, mut bytes: &[u8]) -> bool {
         // The CR may be in what was not looked at: this head is left to the parser.
         if std::mem::take(&mut self.is_late) && bytes.first() == Some(&b'\n') {
             self.stage = Stage::Over;
@@ -74,6 +84,24 @@ impl HeadLines {
         self.has_more |= !bytes.is_empty();
         true
     }
+}
+
+/// Nearly all that comes is: lines that end with CRLF, the last of them empty, and no other. All bytes in one walk, which the
+/// processor takes many at a time.
+fn is_one_whole_head(bytes: &[u8]) -> bool {
+    let Some(rest) = bytes.strip_suffix(b"\r\n\r\n") else {
+        return false;
+    };
+    // Each byte of the lines, and the three behind it. Numbers, since it is quicker to look at all than to decide at each.
+    let from = |at: usize| bytes.get(at..).unwrap_or_default();
+    let is = |byte: &u8, what: u8| u8::from(*byte == what);
+    let others = rest.iter().zip(from(1)).zip(from(2)).zip(from(3)).fold(0, |others, (((a, b), c), d)| {
+        let is_bare = (is(a, b'\r') ^ 1) & is(b, b'\n');
+        let is_empty_line = is(a, b'\r') & is(b, b'\n') & is(c, b'\r') & is(d, b'\n');
+        others | is_bare | is_empty_line
+    });
+    // An empty line may come first.
+    others == 0 && !matches!(rest.first(), None | Some(b'\r' | b'\n'))
 }
 
 #[cfg(test)]
@@ -105,6 +133,16 @@ mod tests {
             let (one, two) = text.as_bytes().split_at(at.min(text.len()));
             let mut lines = HeadLines::default();
             prop_assert_eq!(lines.accept(one) && lines.accept(two), whole);
+        }
+
+        #[test]
+        fn a_whole_head_is_seen_at_once_for_what_it_is_line_by_line(text in "[ab\r\n]{0,40}(\r\n|\n|)\r\n") {
+            let (mut at_once, mut by_line) = (HeadLines::default(), HeadLines::default());
+            let (accepts, expected) = (at_once.accept(text.as_bytes()), by_line.accept_lines(text.as_bytes()));
+            prop_assert_eq!(accepts, expected);
+            if accepts {
+                prop_assert_eq!(format!("{at_once:?}"), format!("{by_line:?}"));
+            }
         }
     }
 }

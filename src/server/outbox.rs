@@ -37,6 +37,8 @@ pub struct Sending<G> {
     closes: bool,
     /// Bytes of it that are gone.
     sent: usize,
+    /// … of those that it has in all, where it was put together in one piece: then none need be counted again to see that it is gone.
+    flat_bytes: Option<usize>,
     /// Bytes of the protocol's that it goes out for.
     stands_for: usize,
 }
@@ -99,7 +101,7 @@ impl<G> Outbox<G> {
         };
         let (closes, stands_for) = stand_in(bytes).ok_or(io::ErrorKind::InvalidData)?;
         let file = message.file().cloned();
-        Ok(Some(Sending { message, file, _guard: guard, closes, sent: 0, stands_for }))
+        Ok(Some(Sending { message, file, _guard: guard, closes, sent: 0, flat_bytes: None, stands_for }))
     }
 
     fn next(&self) -> MutexGuard<'_, Option<(Message, G)>> {
@@ -120,7 +122,10 @@ fn stand_in(bytes: &[u8]) -> Option<(bool, usize)> {
 
 impl<G> Sending<G> {
     /// Writes on; how many bytes of it were written, or none: it is all gone.
-    pub fn write<T>(&self, write: impl FnOnce(Piece<'_>) -> T) -> Option<T> {
+    pub fn write<T>(&mut self, write: impl FnOnce(Piece<'_>) -> T) -> Option<T> {
+        if self.flat_bytes == Some(self.sent) {
+            return None;
+        }
         let front = self.message.front(self.closes);
         let [text, body] = self.message.rest();
         let body = if self.file.is_some() { &[] } else { body };
@@ -130,6 +135,7 @@ impl<G> Sending<G> {
                 flat.clear();
                 flat.extend_from_slice(front.bytes());
                 flat.extend_from_slice(text);
+                self.flat_bytes = self.file.is_none().then_some(flat.len());
                 write(Piece::Slices(&[io::IoSlice::new(flat)]))
             }));
         }
