@@ -250,6 +250,10 @@ impl<T> Index<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
 
     #[derive(Debug, Default)]
@@ -346,6 +350,83 @@ mod tests {
             index.remove(hash(number), thing);
         }
         assert!(things.iter().all(|thing| Arc::strong_count(thing) == 1));
+    }
+
+    /// Where it was let go of; told at the end of the last that had it.
+    #[derive(Debug)]
+    struct Told {
+        whereabouts: Whereabouts,
+        by: mpsc::Sender<Option<String>>,
+    }
+
+    impl AsRef<Whereabouts> for Told {
+        fn as_ref(&self) -> &Whereabouts {
+            &self.whereabouts
+        }
+    }
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            // Nobody listens any more when the test ends.
+            let _ = self.by.send(thread::current().name().map(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn a_large_one_is_let_go_of_by_a_thread_of_its_own() {
+        // With so many taken there are so many sets.
+        let full = |sets: usize| sets * WAYS / 8 * FULL_OF_EIGHT;
+        let (by, told) = mpsc::channel();
+        let index = Index::new();
+        let put = |number: u64| {
+            let whereabouts = Whereabouts::default();
+            whereabouts.keep_as(key(number));
+            let only = Arc::new(Told { whereabouts, by: by.clone() });
+            index.put(hash(number), &key(number), &only, || true);
+        };
+        let sets = || index.table.load().sets.len();
+        (0..).take_while(|_| sets() <= SETS_DROPPED_HERE).for_each(put);
+        // The rest goes here; when all has gone nobody can tell any more.
+        drop((index, by));
+        let names: Vec<_> = iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok()).collect();
+        let elsewhere = names.iter().filter(|name| name.as_deref() == Some("larder-index")).count();
+        // All that lay in the last but one, less what an eighth took the place of.
+        let lay_there = full(SETS_DROPPED_HERE / 2);
+        assert!((lay_there / 10 * 9..=lay_there + 1).contains(&elsewhere), "{elsewhere} of {lay_there}");
+    }
+
+    #[test]
+    fn what_lay_in_a_large_one_is_found_and_not_kept_alive() {
+        let index = Index::new();
+        let mut things = Vec::new();
+        let sets = || index.table.load().sets.len();
+        // Twice: then the one that is let go of is large itself.
+        while sets() <= 2 * SETS_DROPPED_HERE {
+            let number = things.len() as u64;
+            things.push(thing(number));
+            index.put(hash(number), &key(number), &things[things.len() - 1], || true);
+        }
+        let found = |from: usize| {
+            let numbers = from as u64..things.len() as u64;
+            numbers.filter(|number| number_at(&index, hash(*number), *number) == Some(*number)).count()
+        };
+        // Those that lay in the last but one may have gone with it.
+        let half = things.len() / 2;
+        assert!(found(half) > (things.len() - half) / 10 * 9, "{} of {half}", found(half));
+        for (number, thing) in (0..).zip(&things) {
+            thing.whereabouts.goes();
+            index.remove(hash(number), thing);
+        }
+        // Another thread may be letting go of them still.
+        let mut looks = 0..10_000_000;
+        let is_let_go = |thing: &Arc<Thing>| {
+            looks.any(|_| {
+                thread::yield_now();
+                Arc::strong_count(thing) == 1
+            })
+        };
+        assert!(things.iter().all(is_let_go));
+        assert_eq!(index.table.load().taken.load(Relaxed), 0);
     }
 
     #[test]
