@@ -8,7 +8,8 @@
 //! returns, and the listener writes on that very thing that it has *gone*. What has gone is given by nobody who looks afterwards,
 //! wherever a pointer to it lies. But what made it leave may be an eviction on another thread, whose listener is not there yet
 //! when a put or a removal here finds nothing in moka. So both take out of the index what lies there, and move on the key's
-//! *generation* before: who was given something by moka in an earlier one does not put it in. Why it keeps nothing alive: behind its mark
+//! *generation* before: who was given something by moka in an earlier one does not put it in. They write nothing on it: where two put at
+//! once, what the later one finds may be what moka has, and is taken in again when moka gives it. Why it keeps nothing alive: behind its mark
 //! the listener takes the pointer out, and who is late with putting it in finds the mark, for both hold the set's lock.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -73,10 +74,16 @@ impl<T: AsRef<Whereabouts> + Send + Sync + 'static> Index<T> {
     pub(super) fn get(&self, hash: u64, key: &Key) -> Option<Arc<T>> {
         self.table.load().get(hash, key).or_else(|| {
             let found = self.before.load().as_ref()?.get(hash, key)?;
-            // Whatever makes it go takes it out of both with the lock held, and marks it before.
-            self.put(hash, key, &found, || true);
+            self.carry(hash, key, &found);
             Some(found)
         })
+    }
+
+    /// Puts what lay in the table before into the other. Who has taken it out since took it out of both, with the lock held.
+    fn carry(&self, hash: u64, key: &Key, found: &Arc<T>) {
+        self.put(hash, key, found, || {
+            self.before.load().as_ref().is_some_and(|before| before.has(hash, found))
+        });
     }
 
     /// It lies under that key; moka has it there. Unless, asked with the lock held, it does no longer.
@@ -155,6 +162,10 @@ impl<T: AsRef<Whereabouts>> Table<T> {
         })
     }
 
+    fn has(&self, hash: u64, kept: &Arc<T>) -> bool {
+        self.set(hash).is_some_and(|set| set.find(tag(hash), |found| Arc::ptr_eq(found, kept)).is_some())
+    }
+
     /// For who holds the lock.
     fn remove(&self, hash: u64, gone: &Arc<T>) {
         self.clear(hash, |found| Arc::ptr_eq(found, gone));
@@ -163,11 +174,7 @@ impl<T: AsRef<Whereabouts>> Table<T> {
     /// For who holds the lock.
     fn forget(&self, hash: u64, key: &Key, but: Option<&Arc<T>>) {
         self.clear(hash, |found| {
-            let is_it = whereabouts(found).is_of(key) && !but.is_some_and(|but| Arc::ptr_eq(but, found));
-            if is_it {
-                whereabouts(found).goes();
-            }
-            is_it
+            whereabouts(found).is_of(key) && !but.is_some_and(|but| Arc::ptr_eq(but, found))
         });
     }
 
@@ -320,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_true_no_longer_is_not_taken_in_and_what_is_forgotten_has_gone() {
+    fn what_is_true_no_longer_is_not_taken_in_and_what_is_forgotten_is_not_carried_over() {
         let index = Index::new();
         let one = thing(1);
         index.put(5, &key(1), &one, || false);
@@ -328,8 +335,18 @@ mod tests {
         index.put(5, &key(1), &one, || true);
         index.put(5, &key(2), &thing(2), || true);
         index.forget(5, &key(1), None);
-        assert!(one.whereabouts.has_gone() && Arc::strong_count(&one) == 1);
+        assert_eq!(Arc::strong_count(&one), 1);
         assert_eq!((number_at(&index, 5, 1), number_at(&index, 5, 2)), (None, Some(2)));
+        index.put(5, &key(1), &one, || true);
+        // What has just grown is empty.
+        index.before.store(Some(index.table.swap(Arc::new(Table::new(2 * SETS_MIN)))));
+        let found = index.before.load_full().and_then(|before| before.get(5, &key(1))).unwrap();
+        index.forget(5, &key(1), None);
+        index.carry(5, &key(1), &found);
+        assert_eq!(number_at(&index, 5, 1), None, "it was found before it was forgotten");
+        assert_eq!(number_at(&index, 5, 2), Some(2));
+        index.before.store(None);
+        assert_eq!(number_at(&index, 5, 2), Some(2), "it was carried over");
     }
 
     #[test]
