@@ -206,9 +206,10 @@ pub(super) mod example {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::time::timeout;
+    use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::task::{Context, Wake, Waker};
+    use std::thread;
 
     use super::example::{bytes, cacheable, client, portion};
     use super::*;
@@ -257,16 +258,39 @@ mod tests {
         assert!(matches!(flight.landed(), Some(Landing::Parted)));
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_lands_while_somebody_begins_to_wait_is_heard() {
-        for round in 0..3000 {
-            let flight = flight();
-            let waits = Arc::clone(&flight);
-            let waiting = tokio::spawn(async move { waits.landing().await });
-            (0..round % 100).for_each(|_| std::hint::spin_loop());
-            flight.land(Landing::Parted);
-            let heard = timeout(Duration::from_secs(60), waiting).await;
-            assert!(matches!(heard, Ok(Ok(Landing::Parted))), "{round}");
+    /// Written down that it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_lands_while_somebody_begins_to_wait_is_heard() {
+        for round in 0..20_000 {
+            let (flight, ready) = (flight(), AtomicUsize::new(0));
+            let at_once = |pause: usize| {
+                ready.fetch_add(1, SeqCst);
+                while ready.load(SeqCst) < 2 {
+                    thread::yield_now();
+                }
+                (0..pause).for_each(|_| std::hint::spin_loop());
+            };
+            let woken = Arc::<Woken>::default();
+            let mut landing = pin!(flight.landing());
+            let is_heard = thread::scope(|scope| {
+                scope.spawn(|| {
+                    at_once(round % 50);
+                    flight.land(Landing::Parted);
+                });
+                let waker = Waker::from(Arc::clone(&woken));
+                at_once(0);
+                landing.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+            });
+            assert!(is_heard || woken.0.load(Relaxed), "{round}");
         }
     }
 
