@@ -236,14 +236,13 @@ mod tests {
     }
 
     /// What it fetches is called `user:7`.
-    fn labels(_: &Flight) -> Option<Labels> {
-        Some(Labels::new(vec![Tag::named("user:7")], b"/things/1"))
-    }
+    const LABELS: fn(&Flight) -> Option<Labels> =
+        |_| Some(Labels::new(vec![Tag::named("user:7")], b"/things/1"));
 
     /// One more who wants this, and finds nothing.
     fn join(flights: &Arc<Flights>, number: u8) -> Joined {
         let asks = client(("accept", "*/*"), Bytes::new());
-        flights.join(key(number), (&asks, &cacheable(key(number))), labels, || false)
+        flights.join(key(number), (&asks, &cacheable(key(number))), LABELS, || false)
     }
 
     /// The first who wants it.
@@ -294,14 +293,14 @@ mod tests {
     fn the_first_begins_and_others_wait_unless_it_is_here() {
         let flights = flights();
         let asks = client(("accept", "*/*"), Bytes::new());
-        let here = flights.join(key(1), (&asks, &cacheable(key(1))), labels, || true);
+        let here = flights.join(key(1), (&asks, &cacheable(key(1))), LABELS, || true);
         assert!(matches!(here, Joined::AlreadyHere));
         assert_eq!(numbers(&flights), (0, 0, 0));
         let (flight, pilot, _share) = begin(&flights, 1);
         assert_eq!(waits(&flights, 1, &flight), Some(Since::Nothing));
         let (_other, _pilot, _) = begin(&flights, 2);
         assert_eq!(numbers(&flights), (2, 2, 1));
-        assert!(flights.has(&key(1), labels) && !flights.has(&key(3), labels));
+        assert!(flights.has(&key(1), LABELS) && !flights.has(&key(3), LABELS));
         drop(pilot);
         assert!(matches!(flight.landed(), Some(Landing::Failed(UpstreamError::Abandoned))));
         assert_eq!(numbers(&flights), (1, 1, 1));
@@ -376,7 +375,7 @@ mod tests {
             let (at_table, told) = (Arc::clone(&flights), Arc::<AtomicUsize>::default());
             let counted = Arc::clone(&told);
             let look = move || {
-                assert!(!at_table.has(&key(1), labels), "{number}");
+                assert!(!at_table.has(&key(1), LABELS), "{number}");
                 assert_eq!(share.take().is_some(), number == 0, "{number}");
                 counted.fetch_add(1, Relaxed);
             };
@@ -428,7 +427,7 @@ mod tests {
         declare("user:8");
         assert_eq!(waits(&flights, 1, &flight), Some(Since::Something));
         declare("user:7");
-        assert!(!flights.has(&key(1), labels));
+        assert!(!flights.has(&key(1), LABELS));
         let (after, _after_pilot, _share) = begin(&flights, 1);
         assert_eq!(waits(&flights, 1, &after), Some(Since::Nothing));
         let nameless = |flights: &Arc<Flights>| flights.has(&key(2), |_| None);

@@ -402,7 +402,11 @@ mod tests {
             index.put(hash(number), &key(number), &only, || true);
         };
         let sets = || index.table.load().sets.len();
-        (0..).take_while(|_| sets() <= SETS_DROPPED_HERE).for_each(put);
+        let mut number = 0;
+        while sets() <= SETS_DROPPED_HERE {
+            put(number);
+            number += 1;
+        }
         // The rest goes here; when all has gone nobody can tell any more.
         drop((index, by));
         let names: Vec<_> = iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok()).collect();
