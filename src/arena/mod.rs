@@ -19,13 +19,23 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
-/// Is told how many bytes more are held, or fewer.
-pub type Tell = Box<dyn Fn(i64) + Send + Sync>;
+/// Is told what there is to count.
+pub type Tell = Box<dyn Fn(News) + Send + Sync>;
+
+/// What there is to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// So many bytes more are held, or fewer.
+    Held(i64),
+    /// So many bytes the kernel has taken from here to send.
+    Sent(u64),
+}
 
 /// The file.
 pub struct Arena {
@@ -35,6 +45,8 @@ pub struct Arena {
     /// Where the next extent will lie.
     next: AtomicU64,
     page_bytes: u64,
+    /// Where the kernel says whether pages are small; see `kernel`.
+    large_pages: PathBuf,
     tell: Tell,
 }
 
@@ -79,13 +91,18 @@ const PIECE_BYTES: usize = 256 * 1024;
 impl Arena {
     /// For so many bytes at once.
     pub fn new(max_bytes: u64, tell: Tell) -> io::Result<Arc<Self>> {
-        let (file, page_bytes) = kernel::file()?;
+        Self::under(PathBuf::from(kernel::LARGE_PAGES), max_bytes, tell)
+    }
+
+    fn under(large_pages: PathBuf, max_bytes: u64, tell: Tell) -> io::Result<Arc<Self>> {
+        let (file, page_bytes) = kernel::file(&large_pages)?;
         Ok(Arc::new(Self {
             file,
             max_bytes,
             used_bytes: AtomicU64::new(0),
             next: AtomicU64::new(0),
             page_bytes,
+            large_pages,
             tell,
         }))
     }
@@ -119,7 +136,7 @@ impl Arena {
     }
 
     fn tell_change(&self, bytes: u64, sign: i64) {
-        (self.tell)(i64::try_from(bytes).unwrap_or(i64::MAX) * sign);
+        (self.tell)(News::Held(i64::try_from(bytes).unwrap_or(i64::MAX) * sign));
     }
 }
 
@@ -175,11 +192,13 @@ impl Extent {
     /// Has the kernel send of it what comes behind its first `sent` bytes, and no more than `bytes_max`: how many it took.
     pub fn send(&self, socket: impl AsFd, sent: usize, bytes_max: usize) -> io::Result<usize> {
         let left = self.body_bytes.saturating_sub(sent).min(bytes_max);
-        kernel::send(socket, &self.arena.file, self.at(sent)?, left)
+        let taken = kernel::send(socket, &self.arena.file, self.at(sent)?, left)?;
+        (self.arena.tell)(News::Sent(taken as u64));
+        Ok(taken)
     }
 
     fn write(&self, written: usize, piece: &[u8]) -> io::Result<usize> {
-        kernel::write(&self.arena.file, self.at(written)?, piece)
+        kernel::write(&self.arena.file, &self.arena.large_pages, self.at(written)?, piece)
     }
 
     fn at(&self, bytes: usize) -> io::Result<u64> {
@@ -228,14 +247,22 @@ mod tests {
     const SIZE: usize = 100_000;
     const ROOM: i64 = 102_400;
 
+    /// How many bytes an arena says that it holds.
+    fn holding() -> (Tell, Arc<AtomicI64>) {
+        let held = Arc::<AtomicI64>::default();
+        let told = Arc::clone(&held);
+        let tell = move |news| {
+            if let News::Held(change) = news {
+                told.fetch_add(change, Relaxed);
+            }
+        };
+        (Box::new(tell), held)
+    }
+
     /// An arena for so many bytes, and how many it says that it holds.
     fn arena(max_bytes: i64) -> (Arc<Arena>, Arc<AtomicI64>) {
-        let told = Arc::<AtomicI64>::default();
-        let teller = Arc::clone(&told);
-        let tell = Box::new(move |change| {
-            teller.fetch_add(change, Relaxed);
-        });
-        (Arena::new(max_bytes.unsigned_abs(), tell).unwrap(), told)
+        let (tell, held) = holding();
+        (Arena::new(max_bytes.unsigned_abs(), tell).unwrap(), held)
     }
 
     /// One that no other is like, and no part of it like another.
@@ -355,6 +382,68 @@ mod tests {
         let mut read = vec![0; gone];
         far.read_exact(&mut read).unwrap();
         assert!(read == first[..gone]);
+    }
+
+    #[test]
+    fn what_the_kernel_took_is_told_and_nothing_else() {
+        let taken = Arc::<AtomicU64>::default();
+        let told = Arc::clone(&taken);
+        let tell = move |news| {
+            if let News::Sent(bytes) = news {
+                told.fetch_add(bytes, Relaxed);
+            }
+        };
+        let arena = Arena::new(u64::MAX, Box::new(tell)).unwrap();
+        let body = body(1, SIZE);
+        let extent = found(&arena, &Twin::default(), &body);
+        assert_eq!(taken.load(Relaxed), 0, "it was only written");
+        assert!(sent(&extent) == body);
+        assert_eq!(taken.load(Relaxed), SIZE as u64);
+        let (near, _far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let gone = std::iter::from_fn(|| extent.send(&near, 0, SIZE).ok()).sum::<usize>();
+        assert_eq!(taken.load(Relaxed), (SIZE + gone) as u64, "the socket was full in the end");
+    }
+
+    #[test]
+    fn with_large_pages_there_is_none() {
+        let says = tempfile::NamedTempFile::new().unwrap();
+        let arena = |words: &str| {
+            std::fs::write(says.path(), words).unwrap();
+            Arena::under(says.path().to_owned(), u64::MAX, Box::new(|_| ()))
+        };
+        for small in ["always within_size advise [never] deny force\n", "[deny]", "always [advise] never"] {
+            assert!(arena(small).is_ok(), "{small}");
+        }
+        for large in ["[always] within_size advise never deny force\n", "[within_size]", "[force]", ""] {
+            let error = arena(large).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported, "{large}");
+        }
+        let nowhere = says.path().join("nothing");
+        let not_said = Arena::under(nowhere, u64::MAX, Box::new(|_| ()));
+        assert!(not_said.is_err(), "it cannot be read");
+        let gone = says.path().to_owned();
+        says.close().unwrap();
+        assert!(Arena::under(gone, u64::MAX, Box::new(|_| ())).is_ok(), "a kernel that knows of none");
+    }
+
+    #[test]
+    fn nothing_more_is_written_once_pages_may_be_large_and_what_was_is_sent() {
+        let says = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(says.path(), "[never]").unwrap();
+        let (tell, held) = holding();
+        let arena = Arena::under(says.path().to_owned(), u64::MAX, tell).unwrap();
+        let (whole, half, none) = (Twin::default(), Twin::default(), Twin::default());
+        let (short, long) = (body(1, SIZE), body(2, 2 * PIECE_BYTES));
+        let extent = found(&arena, &whole, &short);
+        assert!((0..ASKED_MIN).all(|_| arena.find(&half, &long).is_none()));
+        assert!(held.load(Relaxed) > ROOM, "it is half there");
+        std::fs::write(says.path(), "[always]").unwrap();
+        assert!((0..100).all(|_| arena.find(&half, &long).is_none()), "half of it is nothing");
+        assert!((0..100).all(|_| arena.find(&none, &short).is_none()));
+        assert_eq!(held.load(Relaxed), ROOM, "what was begun is let go");
+        assert!(Arc::ptr_eq(&extent, &found(&arena, &whole, &short)));
+        assert!(sent(&extent) == short);
     }
 
     #[test]

@@ -202,3 +202,238 @@ impl Drop for Pilot {
         self.flights.telemetry.coalescing.flights.add(-1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Context, Wake, Waker};
+
+    use bytes::Bytes;
+
+    use super::super::called::Called;
+    use super::super::flight::example::{bytes, cacheable, client, portion};
+    use super::super::lookup::Tier;
+    use super::super::tee::Tee;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::invalidation::{Event, InstanceId, Limits, Me, Parts};
+    use crate::object::{Epoch, Stamp, Tag, example};
+    use crate::semantics::vary::VaryOn;
+    use crate::store::Filling;
+
+    fn flights() -> Arc<Flights> {
+        let limits = Limits { tags_max: 10, prefixes_max: 10, unlogged_max: 10 };
+        let me = Me { id: InstanceId([1; 8]), name: "me".to_owned() };
+        let telemetry = Arc::<Telemetry>::default();
+        let (epoch, clock) = (Epoch([1; 16]), Clock::System);
+        let parts = Parts { limits, me, epoch, log: None, clock, telemetry: Arc::clone(&telemetry) };
+        Flights::new(telemetry, Record::new(parts))
+    }
+
+    fn key(number: u8) -> Key {
+        Key::from_bytes([number; 32])
+    }
+
+    /// What it fetches is called `user:7`.
+    const LABELS: fn(&Flight) -> Option<Labels> =
+        |_| Some(Labels::new(vec![Tag::named("user:7")], b"/things/1"));
+
+    /// One more who wants this, and finds nothing.
+    fn join(flights: &Arc<Flights>, number: u8) -> Joined {
+        let asks = client(("accept", "*/*"), Bytes::new());
+        flights.join(key(number), (&asks, &cacheable(key(number))), LABELS, || false)
+    }
+
+    /// The first who wants it.
+    fn begin(flights: &Arc<Flights>, number: u8) -> (Arc<Flight>, Pilot, Share) {
+        match join(flights, number) {
+            Joined::Began(flight, pilot, share) => (flight, pilot, share),
+            Joined::Waiting(..) | Joined::AlreadyHere => panic!("somebody was first"),
+        }
+    }
+
+    /// Whether the next who wants it waits for this one, and what was declared since.
+    fn waits(flights: &Arc<Flights>, number: u8, flight: &Arc<Flight>) -> Option<Since> {
+        match join(flights, number) {
+            Joined::Waiting(joined, since) if Arc::ptr_eq(&joined, flight) => Some(since),
+            _ => None,
+        }
+    }
+
+    fn arrived() -> Arc<Arrived> {
+        let stored = example::stored(&[], b"");
+        let called = Called {
+            labels: stored.labels.clone(),
+            later: Arc::new([]),
+            tags_max: 10,
+            is_too_much: false,
+            ends_at: None,
+        };
+        let room = Filling::new(0, Arc::default()).room();
+        let head = (Arc::new(stored.head.head()), StatusCode::OK, None);
+        let kept = (None, stored.lifetime, Arc::new(VaryOn::default()), false);
+        Arc::new(Arrived::new(head, kept, (called, Stamp(0)), Tee::new(None, room)))
+    }
+
+    fn confirmed() -> Confirmed {
+        Confirmed { stored: Arc::new(example::stored(&[], b"")), was_cached: false }
+    }
+
+    fn found() -> Found {
+        Found { key: key(1), stored: None, is_soft: false, other_variants: false, tier: Tier::Shared }
+    }
+
+    fn numbers(flights: &Flights) -> (usize, i64, u64) {
+        let counts = &flights.telemetry.coalescing;
+        (flights.lock().len(), counts.flights.get(), counts.joined.get())
+    }
+
+    #[test]
+    fn the_first_begins_and_others_wait_unless_it_is_here() {
+        let flights = flights();
+        let asks = client(("accept", "*/*"), Bytes::new());
+        let here = flights.join(key(1), (&asks, &cacheable(key(1))), LABELS, || true);
+        assert!(matches!(here, Joined::AlreadyHere));
+        assert_eq!(numbers(&flights), (0, 0, 0));
+        let (flight, pilot, _share) = begin(&flights, 1);
+        assert_eq!(waits(&flights, 1, &flight), Some(Since::Nothing));
+        let (_other, _pilot, _) = begin(&flights, 2);
+        assert_eq!(numbers(&flights), (2, 2, 1));
+        assert!(flights.has(&key(1), LABELS) && !flights.has(&key(3), LABELS));
+        drop(pilot);
+        assert!(matches!(flight.landed(), Some(Landing::Failed(UpstreamError::Abandoned))));
+        assert_eq!(numbers(&flights), (1, 1, 1));
+        assert_eq!(waits(&flights, 1, &flight), None, "another begins");
+    }
+
+    /// However it ends: nobody joins it any more, all are told, and the end of the pilot has nothing to add.
+    #[test]
+    fn each_end_is_told_and_leaves_nothing_behind() {
+        type End = (fn(Pilot), fn(&Landing) -> bool);
+        let ends: [End; 6] = [
+            (|pilot| pilot.confirm(confirmed()), |landing| matches!(landing, Landing::Confirmed(_))),
+            (|pilot| pilot.found(found()), |landing| matches!(landing, Landing::Found(_))),
+            (|pilot| pilot.part(), |landing| matches!(landing, Landing::Parted)),
+            (
+                |pilot| pilot.hand_over(portion(&bytes()), NotStored::NoStore, StatusCode::OK),
+                |landing| matches!(landing, Landing::NotKept(NotStored::NoStore, StatusCode::OK)),
+            ),
+            (
+                |pilot| pilot.fail(UpstreamError::Refused),
+                |landing| matches!(landing, Landing::Failed(UpstreamError::Refused)),
+            ),
+            (drop, |landing| matches!(landing, Landing::Failed(UpstreamError::Abandoned))),
+        ];
+        let flights = flights();
+        for (number, (end, is_told)) in ends.into_iter().enumerate() {
+            let (flight, mut pilot, share) = begin(&flights, 1);
+            // Also where it is known by the key of a variant.
+            if number % 2 == 1 {
+                pilot.flights.lock().insert(key(2), Arc::clone(&flight));
+                pilot.keys.push(key(2));
+            }
+            drop(share);
+            end(pilot);
+            assert!(flight.landed().is_some_and(|landing| is_told(&landing)), "{number}");
+            assert_eq!(numbers(&flights), (0, 0, 0), "{number}");
+            assert_eq!(Arc::strong_count(&flight), 1, "{number}");
+        }
+    }
+
+    /// Looks around at the moment when it is told.
+    struct Looks<F>(F);
+
+    impl<F: Fn() + Send + Sync> Wake for Looks<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+
+    /// Runs this at the moment when one who waits for the flight is told.
+    fn when_told(flight: &Arc<Flight>, look: impl Fn() + Send + Sync + 'static, land: impl FnOnce()) {
+        let mut landing = pin!(flight.landing());
+        let waker = Waker::from(Arc::new(Looks(look)));
+        assert!(landing.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        land();
+        assert!(landing.poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+
+    #[test]
+    fn who_is_told_that_it_is_the_beginners_finds_nothing_to_join_and_the_beginner_all_of_it() {
+        type End = fn(Pilot);
+        let ends: [End; 5] = [
+            |pilot| pilot.hand_over(portion(&bytes()), NotStored::NoStore, StatusCode::OK),
+            |pilot| pilot.confirm(confirmed()),
+            |pilot| pilot.part(),
+            |pilot| pilot.fail(UpstreamError::Refused),
+            drop,
+        ];
+        for (number, end) in ends.into_iter().enumerate() {
+            let flights = flights();
+            let (flight, pilot, share) = begin(&flights, 1);
+            let (at_table, told) = (Arc::clone(&flights), Arc::<AtomicUsize>::default());
+            let counted = Arc::clone(&told);
+            let look = move || {
+                assert!(!at_table.has(&key(1), LABELS), "{number}");
+                assert_eq!(share.take().is_some(), number == 0, "{number}");
+                counted.fetch_add(1, Relaxed);
+            };
+            when_told(&flight, look, || end(pilot));
+            assert_eq!(told.load(Relaxed), 1, "{number}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_by_its_variant_too_and_has_a_place_for_who_began_it() {
+        let flights = flights();
+        let (flight, mut pilot, share) = begin(&flights, 1);
+        let (theirs, their_pilot, _) = begin(&flights, 3);
+        pilot.keep(key(2), arrived());
+        assert!(matches!(share.take(), Some(Portion::Reader(..))));
+        assert!(matches!(flight.landed(), Some(Landing::Kept(_))));
+        assert_eq!([1, 2].map(|number| waits(&flights, number, &flight)), [Some(Since::Nothing); 2]);
+        pilot.keep(key(3), arrived());
+        assert_eq!(waits(&flights, 3, &theirs), Some(Since::Nothing), "it was there before");
+        drop(pilot);
+        assert!(matches!(flight.landed(), Some(Landing::Kept(_))), "the first word counts");
+        assert_eq!(waits(&flights, 3, &theirs), Some(Since::Nothing), "it is not ours to take away");
+        drop(their_pilot);
+        assert_eq!(numbers(&flights).0, 0);
+    }
+
+    #[test]
+    fn who_was_overtaken_takes_nobody_else_off_the_table() {
+        let flights = flights();
+        let (old, old_pilot, _share) = begin(&flights, 1);
+        flights.retire(key(1), &old);
+        let (new, new_pilot, _share) = begin(&flights, 1);
+        flights.retire(key(1), &old);
+        old_pilot.leave();
+        assert_eq!(waits(&flights, 1, &new), Some(Since::Nothing));
+        drop(old_pilot);
+        assert_eq!(waits(&flights, 1, &new), Some(Since::Nothing));
+        drop(new_pilot);
+        assert_eq!(numbers(&flights), (0, 0, 2));
+    }
+
+    #[test]
+    fn what_was_declared_since_is_said_and_what_it_names_is_not_joined() {
+        let flights = flights();
+        let declare = |tag: &str| {
+            flights.record.declare(Event { tags: vec![tag.to_owned()], ..Event::default() }, None);
+        };
+        let (flight, _pilot, _share) = begin(&flights, 1);
+        declare("user:8");
+        assert_eq!(waits(&flights, 1, &flight), Some(Since::Something));
+        declare("user:7");
+        assert!(!flights.has(&key(1), LABELS));
+        let (after, _after_pilot, _share) = begin(&flights, 1);
+        assert_eq!(waits(&flights, 1, &after), Some(Since::Nothing));
+        let nameless = |flights: &Arc<Flights>| flights.has(&key(2), |_| None);
+        let (_none, _none_pilot, _share) = begin(&flights, 2);
+        assert!(nameless(&flights));
+        declare("user:9");
+        assert!(!nameless(&flights), "what it is called nobody knows");
+    }
+}

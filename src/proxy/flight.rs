@@ -165,3 +165,176 @@ impl Drop for Share {
         drop(left);
     }
 }
+
+#[cfg(test)]
+pub(super) mod example {
+    use http::Request;
+
+    use super::super::target::Peer;
+    use super::*;
+    use crate::object::Key;
+    use crate::semantics::Audience;
+
+    /// Who asks, with this field and that body.
+    pub fn client((name, value): (&'static str, &'static str), body: Bytes) -> Arc<Client> {
+        let (parts, ()) = Request::get("/things/1").header(name, value).body(()).unwrap().into_parts();
+        let peer = Peer { address: [127, 0, 0, 1].into(), scheme: "http", here: None };
+        Arc::new(Client { body, ..Client::new(parts, peer) })
+    }
+
+    /// Anybody may have it.
+    pub fn cacheable(key: Key) -> Cacheable {
+        Cacheable {
+            key,
+            audience: Audience::Everyone,
+            declared_shared: false,
+            undeclared_credential: false,
+            by_body: false,
+        }
+    }
+
+    /// An answer with this body.
+    pub fn portion(body: &Bytes) -> Portion {
+        Portion::Answer(Response::new(Body::Kept(body.clone())))
+    }
+
+    /// Some bytes of which it can be told whether anybody has them.
+    pub fn bytes() -> Bytes {
+        Bytes::from(vec![b'x'; 1000])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::task::{Context, Wake, Waker};
+    use std::thread;
+
+    use super::example::{bytes, cacheable, client, portion};
+    use super::*;
+    use crate::object::Key;
+    use crate::upstream::UpstreamError;
+
+    const FIELD: (&str, &str) = ("accept", "text/html");
+
+    fn flight() -> Arc<Flight> {
+        begun_by(&client(FIELD, Bytes::new()))
+    }
+
+    fn begun_by(client: &Arc<Client>) -> Arc<Flight> {
+        Flight::new((client, &cacheable(Key::from_bytes([1; 32]))), (Stamp(0), 0))
+    }
+
+    #[test]
+    fn it_has_all_of_who_began_it_but_the_body() {
+        let body = bytes();
+        let asks = client(FIELD, body.clone());
+        let flight = begun_by(&asks);
+        drop(asks);
+        assert!(body.is_unique(), "its room is free while the answer comes");
+        assert_eq!(flight.client.parts.uri, "/things/1");
+        assert_eq!(flight.client.parts.headers["accept"], "text/html");
+        let without = client(FIELD, Bytes::new());
+        assert!(Arc::ptr_eq(&begun_by(&without).client, &without), "nothing to leave out");
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_are_told_and_who_comes_later_and_the_first_word_counts() {
+        let flight = flight();
+        let wait = || {
+            let flight = Arc::clone(&flight);
+            tokio::spawn(async move { flight.landing().await })
+        };
+        let mut waiting: Vec<_> = (0..20).map(|_| wait()).collect();
+        tokio::task::yield_now().await;
+        assert!(flight.landed().is_none() && waiting.iter().all(|each| !each.is_finished()));
+        flight.land(Landing::Parted);
+        flight.land(Landing::Failed(UpstreamError::Refused));
+        waiting.push(wait());
+        for landing in waiting {
+            assert!(matches!(landing.await.unwrap(), Landing::Parted));
+        }
+        assert!(matches!(flight.landed(), Some(Landing::Parted)));
+    }
+
+    /// Written down that it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_lands_while_somebody_begins_to_wait_is_heard() {
+        for round in 0..20_000 {
+            let (flight, ready) = (flight(), AtomicUsize::new(0));
+            let at_once = |pause: usize| {
+                ready.fetch_add(1, SeqCst);
+                while ready.load(SeqCst) < 2 {
+                    thread::yield_now();
+                }
+                (0..pause).for_each(|_| std::hint::spin_loop());
+            };
+            let woken = Arc::<Woken>::default();
+            let mut landing = pin!(flight.landing());
+            let is_heard = thread::scope(|scope| {
+                scope.spawn(|| {
+                    at_once(round % 50);
+                    flight.land(Landing::Parted);
+                });
+                let waker = Waker::from(Arc::clone(&woken));
+                at_once(0);
+                landing.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+            });
+            assert!(is_heard || woken.0.load(Relaxed), "{round}");
+        }
+    }
+
+    #[test]
+    fn a_portion_is_for_the_beginner_once_and_for_nobody_when_that_one_is_gone() {
+        let (flight, body) = (flight(), bytes());
+        flight.serve_beginner(portion(&body));
+        assert!(body.is_unique(), "nobody is there to take it");
+        let share = Share::of(&flight);
+        assert!(share.take().is_none());
+        flight.serve_beginner(portion(&body));
+        assert!(!body.is_unique() && share.take().is_some() && share.take().is_none());
+        assert!(body.is_unique());
+        flight.serve_beginner(portion(&body));
+        flight.serve_beginner(Portion::Answer(Response::new(Body::Empty)));
+        assert!(body.is_unique(), "another took its place");
+        flight.serve_beginner(portion(&body));
+        drop(share);
+        assert!(body.is_unique(), "who began it has left");
+        flight.serve_beginner(portion(&body));
+        assert!(body.is_unique(), "and is not there any more");
+    }
+
+    #[test]
+    fn it_answers_who_sends_the_same_where_the_answer_varies() {
+        let flight = flight();
+        let vary = |name: &'static str| VaryOn::on(vec![http::HeaderName::from_static(name)]);
+        let others = client(("accept", "text/plain"), Bytes::new());
+        let headers = &others.parts.headers;
+        assert!(flight.answers(&VaryOn::default(), headers) && flight.answers(&vary("cookie"), headers));
+        assert!(!flight.answers(&vary("accept"), headers));
+        assert!(flight.answers(&vary("accept"), &client(FIELD, Bytes::new()).parts.headers));
+    }
+
+    #[test]
+    fn its_labels_are_asked_for_once_also_if_there_are_none() {
+        let flight = flight();
+        assert!(flight.labels(|_| None).is_none());
+        assert!(flight.labels(|_| panic!("again")).is_none());
+    }
+
+    #[test]
+    fn nothing_of_who_began_it_is_shown() {
+        let flight = begun_by(&client(("authorization", "Bearer abc"), Bytes::new()));
+        assert_eq!(format!("{flight:?}"), "Flight { landed: None, .. }");
+    }
+}

@@ -72,7 +72,7 @@ pub use snapshot::Snapshot;
 pub use target::Peer;
 pub use upgrade::Hold;
 
-use crate::arena::Arena;
+use crate::arena::{Arena, News};
 use crate::clock::Clock;
 use crate::invalidation::{self, Record};
 use crate::naming::Bounds;
@@ -242,7 +242,10 @@ impl<C> Proxy<C> {
 fn arena(settings: &store::Settings, telemetry: &Arc<Telemetry>) -> Option<Arc<Arena>> {
     let max_bytes = settings.max_sendfile_bytes;
     let counts = Arc::clone(telemetry);
-    let tell = Box::new(move |change| counts.memory.sendfile_bytes.add(change));
+    let tell = Box::new(move |news| match news {
+        News::Held(change) => counts.memory.sendfile_bytes.add(change),
+        News::Sent(bytes) => counts.memory.sendfile_sent_bytes.add(bytes),
+    });
     let arena = (max_bytes > 0).then(|| Arena::new(max_bytes, tell))?;
     arena
         .inspect_err(

@@ -368,6 +368,27 @@ mod tests {
         assert!(matches!(memory.get(&key(1)), Some(Slot::Varies(_))));
     }
 
+    /// Two change the same at once, and who was first with moka is last with the index.
+    #[test]
+    fn what_moka_has_is_found_the_short_way_whoever_comes_late() {
+        let memory = memory(1 << 20);
+        let hash = memory.short.seed.hash(&key(1));
+        memory.put(key(1), entry(2));
+        let is_found = || body_id(&memory, &key(1)) == Some(2) && memory.short.get(hash, &key(1)).is_some();
+        let replaced = entry(1);
+        replaced.whereabouts.keep_as(key(1));
+        replaced.whereabouts.goes();
+        memory.short.put(&key(1), &Slot::Entry(replaced));
+        assert!(is_found(), "it took the place of what was put late");
+        let variants = Variants::new(VaryOn::on(vec![http::header::ACCEPT]));
+        variants.whereabouts().keep_as(key(1));
+        variants.whereabouts().goes();
+        memory.short.put(&key(1), &Slot::Varies(Arc::new(variants)));
+        assert!(is_found(), "of another kind");
+        memory.short.forget(&key(1));
+        assert!(is_found(), "it was put behind a removal");
+    }
+
     #[test]
     fn what_is_put_again_is_found_the_short_way() {
         let memory = memory(1 << 20);

@@ -149,6 +149,11 @@ fn memory(page: &mut Page, memory: &MemoryMetrics) {
         "Bytes of second copies of large bodies, which the kernel sends from.",
         &memory.sendfile_bytes,
     );
+    page.counter(
+        "larder_memory_sendfile_sent_bytes_total",
+        "Bytes of bodies that the kernel sent from their second copies.",
+        &memory.sendfile_sent_bytes,
+    );
 }
 
 fn variants(page: &mut Page, memory: &MemoryMetrics) {

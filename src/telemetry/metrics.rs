@@ -108,6 +108,8 @@ pub struct MemoryMetrics {
     pub filling_bytes: Gauge,
     /// Bytes of second copies of large bodies, which the kernel sends from.
     pub sendfile_bytes: Gauge,
+    /// Bytes that the kernel took from there to send.
+    pub sendfile_sent_bytes: Counter,
     /// Variants that had to go because there were too many, by the header that splits them most.
     pub variants_evicted: CountByName,
 }

@@ -115,6 +115,7 @@ pub struct MemoryStats {
     pub evicted: u64,
     pub filling_bytes: i64,
     pub sendfile_bytes: i64,
+    pub sendfile_sent_bytes: u64,
     pub variants_evicted: BTreeMap<String, u64>,
 }
 
@@ -231,6 +232,7 @@ impl MemoryStats {
             evicted: memory.evicted.get(),
             filling_bytes: memory.filling_bytes.get(),
             sendfile_bytes: memory.sendfile_bytes.get(),
+            sendfile_sent_bytes: memory.sendfile_sent_bytes.get(),
             variants_evicted: memory.variants_evicted.get(),
         }
     }
