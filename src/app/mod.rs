@@ -3,6 +3,7 @@
 
 mod assemble;
 mod control;
+mod descriptors;
 mod run;
 
 pub use assemble::{StartError, agree, assemble, telemetry};

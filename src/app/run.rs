@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::assemble::{StartError, agree, build, name, redis, telemetry};
 use super::control::administration;
+use super::descriptors;
 use crate::admin::{self, Admin, Readiness};
 use crate::clock::Clock;
 use crate::config::Loaded;
@@ -35,6 +36,8 @@ pub struct Addresses {
 pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), StartError> {
     let settings = &loaded.settings;
     let workers = workers(settings.server.workers);
+    let clients = settings.server.max_connections + admin::CONNECTIONS_MAX;
+    descriptors::make_room(clients + settings.upstream.max_in_flight + OWN_DESCRIPTORS);
     let (listeners, listen) = bind(settings.server.listen, workers)?;
     let admin_listener = settings.server.admin.map(bind_admin).transpose()?;
     let telemetry = telemetry(settings);
@@ -97,6 +100,9 @@ pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), Star
         Ok(())
     })
 }
+
+/// Beside connections: listeners, what each runtime wakes by, logs, Redis.
+const OWN_DESCRIPTORS: usize = 64;
 
 /// Once no request is left, what they have brought for other instances, or taken from them, has so much time to get there.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
