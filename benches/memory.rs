@@ -9,7 +9,6 @@ use bytes::Bytes;
 use criterion::Criterion;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use larder::arena::Twin;
 use larder::clock::Timestamp;
 use larder::object::{
     Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag, Whereabouts,

@@ -89,14 +89,15 @@ impl Timestamp {
 impl From<Duration> for Millis {
     fn from(duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min((1 << 48) - 1);
-        let [a, b, c, d, e, f, ..] = millis.to_le_bytes();
-        Self([a, b, c, d, e, f])
+        Self(millis.to_le_bytes().first_chunk().copied().unwrap_or_default())
     }
 }
 
 impl From<Millis> for Duration {
-    fn from(Millis([a, b, c, d, e, f]): Millis) -> Self {
-        Self::from_millis(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+    fn from(kept: Millis) -> Self {
+        let mut millis = [0; 8];
+        millis[..6].copy_from_slice(&kept.0);
+        Self::from_millis(u64::from_le_bytes(millis))
     }
 }
 

@@ -96,7 +96,9 @@ impl Labels {
     /// Of these tags, each of which is there once, in this order.
     pub fn of(tags: &[Tag], path: &[u8]) -> Self {
         let mut text = Vec::with_capacity(tags.len() * Tag::BYTES + path.len());
-        text.extend(tags.iter().flat_map(|tag| tag.bits().to_le_bytes()));
+        for tag in tags {
+            text.extend_from_slice(&tag.bits().to_le_bytes());
+        }
         text.extend_from_slice(path);
         Self { text: text.into(), tags: tags.len() }
     }
