@@ -134,7 +134,11 @@ fn kept(said: Said<'_>) -> (Envelope, Stored) {
         headers.append(name, HeaderValue::from_bytes(value).expect("a value"));
     }
     let stored = Stored {
-        head: Packed::new(&Head { status: said.status, headers }, Bytes::new(), &Labels::of(&said.tags, &path())),
+        head: Packed::new(
+            &Head { status: said.status, headers },
+            Bytes::new(),
+            &Labels::of(&said.tags, &path()),
+        ),
         requested_at: said.requested_at,
         lifetime: said.lifetime,
         ..with_body(StatusCode::OK, HeaderMap::new(), Vec::new(), &Labels::default())
