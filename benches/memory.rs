@@ -9,7 +9,6 @@ use bytes::Bytes;
 use criterion::Criterion;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use larder::arena::Twin;
 use larder::clock::Timestamp;
 use larder::object::{
     Head, Key, KeyBuilder, KeySecret, Labels, Packed, Part, Stamp, Stored, Tag, Whereabouts,
@@ -88,15 +87,16 @@ fn stored() -> Arc<Stored> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1024"));
     headers.insert(DATE, HeaderValue::from_static("Sat, 21 Nov 2026 00:00:00 GMT"));
-    let head = Packed::new(&Head { status: StatusCode::OK, headers }, Bytes::from_static(&[b'x'; 1024]));
+    let labels = Labels::new(vec![Tag::route("things"), Tag::path(b"/things")], b"/things");
+    let head =
+        Packed::new(&Head { status: StatusCode::OK, headers }, Bytes::from_static(&[b'x'; 1024]), &labels);
     Arc::new(Stored {
         head,
         part: None,
         requested_at: NOW,
-        answered_at: NOW,
         lifetime: Lifetime {
             fresh_until: NOW.plus(Duration::from_secs(3600)),
-            initial_age: Duration::ZERO,
+            initial_age: Duration::ZERO.into(),
             answered_at: NOW,
             source: Source::Route,
             must_ask: false,
@@ -104,12 +104,10 @@ fn stored() -> Arc<Stored> {
             stale: Staleness::default(),
         },
         route: "things".into(),
-        labels: Labels::new(vec![Tag::route("things"), Tag::path(b"/things")], b"/things"),
         stamp: Stamp(0),
         live_at: AtomicU64::new(0),
         body_id: 0,
         asked_in_vain_until: AtomicU64::new(0),
         whereabouts: Whereabouts::default(),
-        twin: Twin::default(),
     })
 }

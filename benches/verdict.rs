@@ -27,7 +27,7 @@ fn main() {
 fn verdicts(criterion: &mut Criterion) {
     let lifetime = Lifetime {
         fresh_until: NOW.plus(Duration::from_secs(300)),
-        initial_age: Duration::ZERO,
+        initial_age: Duration::ZERO.into(),
         answered_at: NOW,
         source: Source::Route,
         must_ask: false,

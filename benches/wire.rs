@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use larder::arena::Twin;
 use larder::clock::Timestamp;
 use larder::object::seal::{Cipher, EncryptionKey};
 use larder::object::wire::{Envelope, Settings, Wire};
@@ -49,7 +48,7 @@ fn main() {
 fn measure(criterion: &mut Criterion, size: &str, length: usize, form: &str, settings: &Settings) {
     let wire = Wire::new(settings.clone());
     let (base, envelope, stored) = (key(), envelope(), stored(length));
-    let (route, path) = (Arc::clone(&stored.route), Arc::clone(&stored.labels.path));
+    let (route, path) = (Arc::clone(&stored.route), Arc::from(stored.names().path));
     let frame = wire.encode(&base, &envelope, &stored);
     let mut group = criterion.benchmark_group(format!("{size}, {form}"));
     group.bench_function("encode", |bencher| bencher.iter(|| wire.encode(&base, &envelope, &stored)));
@@ -103,15 +102,15 @@ fn body(length: usize) -> Bytes {
 fn stored(length: usize) -> Stored {
     let field = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     let headers: HeaderMap = FIELDS.iter().map(field).collect();
-    let head = Packed::new(&Head { status: StatusCode::OK, headers }, body(length));
+    let labels = Labels::new(vec![Tag::route("things"), Tag::path(b"/things")], b"/things");
+    let head = Packed::new(&Head { status: StatusCode::OK, headers }, body(length), &labels);
     Stored {
         head,
         part: None,
         requested_at: NOW,
-        answered_at: NOW,
         lifetime: Lifetime {
             fresh_until: NOW.plus(Duration::from_secs(60)),
-            initial_age: Duration::ZERO,
+            initial_age: Duration::ZERO.into(),
             answered_at: NOW,
             source: Source::Upstream,
             must_ask: false,
@@ -119,12 +118,10 @@ fn stored(length: usize) -> Stored {
             stale: Staleness::default(),
         },
         route: "things".into(),
-        labels: Labels::new(vec![Tag::route("things"), Tag::path(b"/things")], b"/things"),
         stamp: Stamp(0),
         live_at: AtomicU64::new(0),
         body_id: 7,
         asked_in_vain_until: AtomicU64::new(0),
         whereabouts: Whereabouts::default(),
-        twin: Twin::default(),
     }
 }

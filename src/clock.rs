@@ -12,6 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
+/// A length of time as it is kept: whole milliseconds in six bytes. That is up to 8900 years; what is longer is as long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Millis([u8; 6]);
+
 /// Where `now` comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
@@ -85,6 +89,21 @@ impl Timestamp {
     }
 }
 
+impl From<Duration> for Millis {
+    fn from(duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min((1 << 48) - 1);
+        Self(millis.to_le_bytes().first_chunk().copied().unwrap_or_default())
+    }
+}
+
+impl From<Millis> for Duration {
+    fn from(kept: Millis) -> Self {
+        let mut millis = [0; 8];
+        millis[..6].copy_from_slice(&kept.0);
+        Self::from_millis(u64::from_le_bytes(millis))
+    }
+}
+
 impl Clock {
     /// A clock for tests: starts at a fixed date and moves with Tokio's.
     pub fn simulated() -> Self {
@@ -149,6 +168,17 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_is_kept_to_the_millisecond_and_one_that_is_too_long_as_the_longest() {
+        for millis in [0, 1, 999, 1 << 31, 5000 * 366 * 24 * 3_600_000, (1 << 48) - 1] {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(Duration::from(Millis::from(duration + Duration::from_nanos(999_999))), duration);
+        }
+        for longer in [Duration::from_millis(1 << 48), Duration::MAX] {
+            assert_eq!(Duration::from(Millis::from(longer)), Duration::from_millis((1 << 48) - 1));
+        }
+    }
 
     #[test]
     fn an_instant_that_is_over_has_its_own_time_whatever_was_asked_before() {

@@ -115,7 +115,7 @@ fn read_heads(noise: &[u8], envelope: &Envelope, stored: &Stored, at: usize, cha
         let Some(said) = wire_head::read(&head) else { continue };
         // What is computed with at each hit.
         let _ = said.lifetime.age(Timestamp::from_millis(u64::MAX));
-        let _ = said.lifetime.ttl(said.answered_at);
+        let _ = said.lifetime.ttl(said.lifetime.answered_at);
         let (envelope, stored) = kept(said);
         let mut again = Vec::new();
         wire_head::write(&envelope, &stored, &mut again);
@@ -134,12 +134,14 @@ fn kept(said: Said<'_>) -> (Envelope, Stored) {
         headers.append(name, HeaderValue::from_bytes(value).expect("a value"));
     }
     let stored = Stored {
-        head: Packed::new(&Head { status: said.status, headers }, Bytes::new()),
+        head: Packed::new(
+            &Head { status: said.status, headers },
+            Bytes::new(),
+            &Labels::of(&said.tags, &path()),
+        ),
         requested_at: said.requested_at,
-        answered_at: said.answered_at,
         lifetime: said.lifetime,
-        labels: Labels { tags: said.tags.into(), path: path() },
-        ..with_body(StatusCode::OK, HeaderMap::new(), Vec::new())
+        ..with_body(StatusCode::OK, HeaderMap::new(), Vec::new(), &Labels::default())
     };
     (said.envelope, stored)
 }
@@ -166,24 +168,22 @@ fn answer(text: &[u8]) -> (Envelope, Stored) {
         }
     }
     let status = if status == StatusCode::PARTIAL_CONTENT { StatusCode::OK } else { status };
-    let mut stored = with_body(status, headers, body);
-    stored.labels = Labels { tags: tags.into(), path: path() };
+    let stored = with_body(status, headers, body, &Labels::of(&tags, &path()));
     let vary = VaryOn::on(vary);
     (Envelope { key: key(b"/variant"), vary, rules: 4, epoch: Epoch([1; 16]), position: 3 }, stored)
 }
 
-fn with_body(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Stored {
+fn with_body(status: StatusCode, headers: HeaderMap, body: Vec<u8>, labels: &Labels) -> Stored {
     let now = Timestamp::from_millis(1_795_219_200_000);
-    let head = Packed::new(&Head { status, headers }, Bytes::from(body));
+    let head = Packed::new(&Head { status, headers }, Bytes::from(body), labels);
     Stored {
         head,
         part: None,
         body_id: 7,
         requested_at: now,
-        answered_at: now,
         lifetime: Lifetime {
             fresh_until: now.plus(Duration::from_secs(60)),
-            initial_age: Duration::ZERO,
+            initial_age: Duration::ZERO.into(),
             answered_at: now,
             source: Source::Upstream,
             must_ask: false,
@@ -191,12 +191,10 @@ fn with_body(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Stored {
             stale: Staleness::default(),
         },
         route: "route".into(),
-        labels: Labels::new(Vec::new(), b"/"),
         stamp: Stamp(0),
         live_at: AtomicU64::new(0),
         asked_in_vain_until: AtomicU64::new(0),
         whereabouts: Whereabouts::default(),
-        twin: larder::arena::Twin::default(),
     }
 }
 
@@ -206,6 +204,6 @@ fn assert_same((said, one): (&Envelope, &Stored), (expected, other): (&Envelope,
     assert_eq!(one.head.message(), other.head.message());
     let facts = |each: &Stored| (each.body(), each.body_id, each.part.clone());
     assert_eq!(facts(one), facts(other));
-    assert_eq!((one.requested_at, one.answered_at), (other.requested_at, other.answered_at));
-    assert_eq!((one.lifetime, &one.labels), (other.lifetime, &other.labels));
+    assert_eq!(one.requested_at, other.requested_at);
+    assert_eq!((one.lifetime, one.names()), (other.lifetime, other.names()));
 }

@@ -36,8 +36,8 @@ pub struct Addresses {
 pub fn run(loaded: &Loaded, on_ready: impl FnOnce(Addresses)) -> Result<(), StartError> {
     let settings = &loaded.settings;
     let workers = workers(settings.server.workers);
-    let clients = settings.server.max_connections + admin::CONNECTIONS_MAX;
-    descriptors::make_room(clients + settings.upstream.max_in_flight + OWN_DESCRIPTORS);
+    let clients = settings.server.max_connections.saturating_add(admin::CONNECTIONS_MAX + OWN_DESCRIPTORS);
+    descriptors::make_room(clients.saturating_add(settings.upstream.max_in_flight));
     let (listeners, listen) = bind(settings.server.listen, workers)?;
     let admin_listener = settings.server.admin.map(bind_admin).transpose()?;
     let telemetry = telemetry(settings);

@@ -20,7 +20,7 @@ use super::fate::Fate;
 use super::messages::Messages;
 use super::settling::Settling;
 use super::unlogged::{Unlogged, Watched};
-use crate::object::{Epoch, Labels, Stamp, Tag};
+use crate::object::{Epoch, Names, Stamp, Tag};
 
 /// How much is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,20 +158,21 @@ impl Ledger {
     }
 
     /// What became of something that can be called by these names since it was stamped.
-    pub fn fate(&self, labels: &Labels, stamp: Stamp) -> Fate {
+    pub fn fate<'n>(&self, names: impl Into<Names<'n>>, stamp: Stamp) -> Fate {
         if stamp.0 < self.floor {
             return Fate::Dead;
         }
-        let mut fate = self.unlogged.fate(labels).max(self.all.fate(stamp));
-        for tag in labels.tags.iter() {
-            fate = fate.max(self.marks(*tag).fate(stamp));
+        let names = names.into();
+        let mut fate = self.unlogged.fate(names).max(self.all.fate(stamp));
+        for tag in names.tags() {
+            fate = fate.max(self.marks(tag).fate(stamp));
             if fate == Fate::Dead {
                 return fate;
             }
         }
         // The last are the latest: what was declared before the stamp need not be looked at.
         let later = self.prefixes.iter().rev().take_while(|prefix| prefix.stamp > stamp.0);
-        for prefix in later.filter(|prefix| labels.path.starts_with(&prefix.beginning)) {
+        for prefix in later.filter(|prefix| names.path.starts_with(&prefix.beginning)) {
             fate = fate.max(if prefix.is_soft { Fate::Soft } else { Fate::Dead });
         }
         fate
@@ -321,6 +322,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::object::Labels;
 
     const NOW: Duration = Duration::from_secs(100);
     const PLENTY: Limits = Limits { tags_max: 1000, prefixes_max: 1000, unlogged_max: 1000 };
@@ -615,8 +617,8 @@ mod tests {
             let all = later.chain(self.declared.iter().map(|(_, event)| event));
             let named = all.filter(|event| {
                 event.all
-                    || event.named().any(|tag| labels.tags.contains(&tag))
-                    || event.beginnings().any(|beginning| labels.path.starts_with(&beginning))
+                    || event.named().any(|tag| labels.names().tags().any(|name| name == tag))
+                    || event.beginnings().any(|beginning| labels.names().path.starts_with(&beginning))
             });
             named.map(|event| if event.soft { Fate::Soft } else { Fate::Dead }).max().unwrap_or(Fate::Live)
         }

@@ -118,9 +118,10 @@ impl Own {
     }
 
     fn is_about(&self, labels: &Labels) -> bool {
+        let names = labels.names();
         self.all
-            || labels.tags.iter().any(|tag| self.tags.binary_search(tag).is_ok())
-            || self.beginnings.iter().any(|beginning| labels.path.starts_with(beginning))
+            || names.tags().any(|tag| self.tags.binary_search(&tag).is_ok())
+            || self.beginnings.iter().any(|beginning| names.path.starts_with(beginning))
     }
 }
 

@@ -12,8 +12,7 @@ use proptest::prelude::*;
 
 use super::wire_head::Envelope;
 use super::{Epoch, Head, Key, Labels, Packed, Stamp, Stored, Tag, Whereabouts};
-use crate::arena::Twin;
-use crate::clock::Timestamp;
+use crate::clock::{Millis, Timestamp};
 use crate::semantics::VaryOn;
 use crate::semantics::freshness::{Lifetime, Source, Staleness};
 
@@ -33,7 +32,7 @@ pub(crate) fn stored(fields: &[(&'static str, &'static str)], body: &[u8]) -> St
     let field = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     let lifetime = Lifetime {
         fresh_until: NOW.plus(Duration::from_secs(60)),
-        initial_age: Duration::from_secs(3),
+        initial_age: Duration::from_secs(3).into(),
         answered_at: NOW,
         source: Source::Upstream,
         must_ask: false,
@@ -45,7 +44,7 @@ pub(crate) fn stored(fields: &[(&'static str, &'static str)], body: &[u8]) -> St
         headers: fields.iter().map(field).collect(),
         body: Bytes::copy_from_slice(body),
         body_id: 7,
-        times: [NOW; 2],
+        requested_at: NOW,
         lifetime,
         tags: vec![Tag::named("user:7")],
     }
@@ -72,10 +71,9 @@ pub(super) fn assert_same(one: &Stored, other: &Stored) {
     assert_eq!(one.part, other.part);
     assert_eq!(one.body_id, other.body_id);
     assert_eq!(one.requested_at, other.requested_at);
-    assert_eq!(one.answered_at, other.answered_at);
     assert_eq!(one.lifetime, other.lifetime);
     assert_eq!(one.route, other.route);
-    assert_eq!(one.labels, other.labels);
+    assert_eq!(one.names(), other.names());
     assert_eq!(one.stamp, other.stamp);
     assert_eq!(one.weight(), other.weight());
 }
@@ -87,7 +85,7 @@ pub(super) struct Answer {
     headers: HeaderMap,
     body: Bytes,
     body_id: u64,
-    times: [Timestamp; 2],
+    requested_at: Timestamp,
     lifetime: Lifetime,
     tags: Vec<Tag>,
 }
@@ -96,21 +94,19 @@ impl Answer {
     pub(super) fn stored(mut self) -> Stored {
         // No head that is kept has one.
         self.headers.remove(AGE);
-        let head = Packed::new(&Head { status: self.status, headers: self.headers }, self.body);
+        let labels = Labels::of(&self.tags, &path());
+        let head = Packed::new(&Head { status: self.status, headers: self.headers }, self.body, &labels);
         Stored {
             head,
             part: None,
             body_id: self.body_id,
-            requested_at: self.times[0],
-            answered_at: self.times[1],
+            requested_at: self.requested_at,
             lifetime: self.lifetime,
             route: route(),
-            labels: Labels { tags: self.tags.into(), path: path() },
             stamp: Stamp(0),
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
             whereabouts: Whereabouts::default(),
-            twin: Twin::default(),
         }
     }
 }
@@ -120,13 +116,13 @@ pub(super) fn answers() -> impl Strategy<Value = Answer> {
         .prop_filter("a part", |status| *status != 206)
         .prop_map(|status| StatusCode::from_u16(status).unwrap());
     let body = prop_oneof![vec(any::<u8>(), 0..3000), vec(0_u8..3, 0..3000)].prop_map(Bytes::from);
-    (status, headers(), body, any::<u64>(), [times(), times()], lifetimes(), tags()).prop_map(
-        |(status, headers, body, body_id, times, lifetime, tags)| Answer {
+    (status, headers(), body, any::<u64>(), times(), lifetimes(), tags()).prop_map(
+        |(status, headers, body, body_id, requested_at, lifetime, tags)| Answer {
             status,
             headers,
             body,
             body_id,
-            times,
+            requested_at,
             lifetime,
             tags,
         },
@@ -175,11 +171,12 @@ fn times() -> impl Strategy<Value = Timestamp> {
     (0..=253_402_300_799_000_u64).prop_map(Timestamp::from_millis)
 }
 
-fn durations() -> impl Strategy<Value = Duration> {
+fn durations() -> impl Strategy<Value = Millis> {
     prop_oneof![
         Just(Duration::ZERO),
         (0_u64..100_000_000_000, 0_u32..1_000_000_000).prop_map(|(s, n)| Duration::new(s, n)),
     ]
+    .prop_map(Millis::from)
 }
 
 fn lifetimes() -> impl Strategy<Value = Lifetime> {

@@ -1,4 +1,5 @@
-//! `Packed`: status and fields of an answer as the lines that HTTP/1.1 sends, and right behind them its body if that is short.
+//! `Packed`: status and fields of an answer as the lines that HTTP/1.1 sends, right behind them its body if that is short, and last
+//! what it can be called by.
 //!
 //! They are written when the answer is stored, so that a hit sends them as they stand and touches few lines of memory. Whoever
 //! needs single fields has them read back: that is for what is rarer than a hit. Invariant: what is read back is what was
@@ -9,6 +10,8 @@ use http::header::{AGE, CONNECTION, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED, T
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::head::Head;
+use super::tag::{Labels, Names};
+use crate::arena::Twin;
 use crate::semantics::fields::CACHE_STATUS;
 use crate::semantics::validation::has_validator;
 
@@ -19,16 +22,28 @@ pub struct Packed {
     pub status: StatusCode,
     /// The upstream, or a cache before it, sent a `Cache-Status`: ours comes after it.
     pub has_cache_status: bool,
-    /// `name: value` for each field, `content-length` if that is not one of them, an empty line, and the body if it is short.
+    /// `name: value` for each field, `content-length` if that is not one of them, an empty line, the body if it is short; and tags
+    /// and path.
     text: Bytes,
     /// Where the fields end in it.
     fields_end: u32,
     /// Where the body begins in it.
     body_at: u32,
+    /// Where that ends, and the tags begin.
+    labels_at: u32,
+    /// How many tags there are.
+    tags: u32,
     /// Whether it frames the body as it stands.
     is_framed: bool,
     /// A body that is not short.
-    long: Option<Box<Bytes>>,
+    long: Option<Box<Long>>,
+}
+
+#[derive(Clone, Debug)]
+struct Long {
+    body: Bytes,
+    /// Where it lies once more.
+    twin: Twin,
 }
 
 /// Up to so many bytes a body lies behind its head. A longer one is not copied once more for that.
@@ -40,10 +55,10 @@ const COLON: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
 
 impl Packed {
-    /// Packs a head and its body.
-    pub fn new(head: &Head, body: Bytes) -> Self {
+    /// Packs a head, its body, and what they can be called by.
+    pub fn new(head: &Head, body: Bytes, labels: &Labels) -> Self {
         let fields = || head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        Self::of(head.status, fields, body)
+        Self::of(head.status, fields, body, labels)
     }
 
     /// The same for names and values as a head has them.
@@ -51,6 +66,7 @@ impl Packed {
         status: StatusCode,
         fields: impl Fn() -> F,
         body: Bytes,
+        labels: &Labels,
     ) -> Self {
         let mut length = itoa::Buffer::new();
         let length = length.format(body.len()).as_bytes();
@@ -71,7 +87,8 @@ impl Packed {
         let added = (lengths == 0).then_some((CONTENT_LENGTH.as_str().as_bytes(), length));
         let body_at = fields_end + added.map_or(0, line_bytes) + LINE_END.len();
         let is_joined = body.len() <= JOINED_BYTES_MAX;
-        let mut text = BytesMut::with_capacity(body_at + if is_joined { body.len() } else { 0 });
+        let labels_at = body_at + if is_joined { body.len() } else { 0 };
+        let mut text = BytesMut::with_capacity(labels_at + labels.text().len());
         let put = |text: &mut BytesMut, (name, value): (&[u8], &[u8])| {
             for part in [name, COLON, value, LINE_END] {
                 text.put_slice(part);
@@ -87,6 +104,7 @@ impl Packed {
         if is_joined {
             text.put_slice(&body);
         }
+        text.put_slice(labels.text());
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
             status,
@@ -94,34 +112,50 @@ impl Packed {
             text: text.freeze(),
             fields_end: offset(fields_end),
             body_at: offset(body_at),
+            labels_at: offset(labels_at),
+            tags: offset(labels.names().tags().len()),
             is_framed: lengths <= 1 && is_told && may_have_body(status),
-            long: (!is_joined).then(|| Box::new(body)),
+            long: (!is_joined).then(|| Box::new(Long { body, twin: Twin::default() })),
         }
     }
 
     /// All that a message has behind its status line: the fields, the empty line, and the body if it is short. None: what was
     /// said of the body's length is not so, or there can't be one.
-    pub fn message(&self) -> Option<&Bytes> {
-        self.is_framed.then_some(&self.text)
+    pub fn message(&self) -> Option<&[u8]> {
+        self.is_framed.then(|| self.text.get(..at(self.labels_at)).unwrap_or_default())
     }
 
     /// Whether the body lies behind the lines.
     pub fn is_joined(&self) -> bool {
-        self.text.len() > at(self.body_at)
+        self.labels_at > self.body_at
     }
 
     /// The body.
     pub fn body_bytes(&self) -> &[u8] {
         match &self.long {
-            Some(long) => long,
-            None => self.text.get(at(self.body_at)..).unwrap_or_default(),
+            Some(long) => &long.body,
+            None => self.text.get(at(self.body_at)..at(self.labels_at)).unwrap_or_default(),
         }
     }
 
     /// The body, to be held.
     pub fn body(&self) -> Bytes {
-        let joined = || self.text.slice(at(self.body_at).min(self.text.len())..);
-        self.long.as_deref().cloned().unwrap_or_else(joined)
+        let joined = || self.text.slice_ref(self.body_bytes());
+        self.long.as_deref().map_or_else(joined, |long| long.body.clone())
+    }
+
+    /// The body once more, where the kernel sends it from; whoever sends it sees to that. A short one is nowhere else.
+    pub fn twin(&self) -> Option<&Twin> {
+        self.long.as_deref().map(|long| &long.twin)
+    }
+
+    /// Its body is the one that this other has: where that lies once more, so does this.
+    #[must_use]
+    pub fn with_body_of(mut self, other: &Self) -> Self {
+        if let (Some(long), Some(other)) = (&mut self.long, &other.long) {
+            long.twin = other.twin.clone();
+        }
+        self
     }
 
     /// Name and value of each field.
@@ -187,9 +221,14 @@ impl Packed {
         Head { status: self.status, headers: self.headers() }
     }
 
-    /// Bytes of the lines.
+    /// What it can be called by.
+    pub fn names(&self) -> Names<'_> {
+        Names::of(self.text.get(at(self.labels_at)..).unwrap_or_default(), at(self.tags))
+    }
+
+    /// Bytes of the lines, and of what it can be called by.
     pub fn lines_bytes(&self) -> usize {
-        at(self.body_at)
+        at(self.body_at) + self.text.len() - at(self.labels_at)
     }
 }
 
@@ -213,17 +252,22 @@ fn at(offset: u32) -> usize {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::tag::Tag;
     use super::*;
     use crate::semantics::example::headers;
 
+    fn labels() -> Labels {
+        Labels::new(vec![Tag::named("1"), Tag::named("2")], b"/path")
+    }
+
     fn packed(status: u16, fields: &[(&str, &str)], body: &'static [u8]) -> Packed {
         let head = Head { status: StatusCode::from_u16(status).unwrap(), headers: headers(fields) };
-        Packed::new(&head, Bytes::from_static(body))
+        Packed::new(&head, Bytes::from_static(body), &labels())
     }
 
     #[test]
     fn a_message_is_the_fields_a_length_an_empty_line_and_a_short_body() {
-        let text = |packed: &Packed| String::from_utf8(packed.message().unwrap().to_vec()).unwrap();
+        let text = |packed: &Packed| str::from_utf8(packed.message().unwrap()).unwrap().to_owned();
         let one = packed(200, &[("etag", "\"1\""), ("x", "a b")], b"body");
         assert_eq!(text(&one), "etag: \"1\"\r\nx: a b\r\ncontent-length: 4\r\n\r\nbody");
         let told = packed(404, &[("content-length", "4"), ("x", "")], b"body");
@@ -248,11 +292,12 @@ mod tests {
     fn a_long_body_is_kept_as_it_came() {
         let came = Bytes::from(vec![b'x'; JOINED_BYTES_MAX + 1]);
         let head = Head { status: StatusCode::OK, headers: HeaderMap::new() };
-        let packed = Packed::new(&head, came.clone());
+        let packed = Packed::new(&head, came.clone(), &labels());
         assert_eq!((packed.body().as_ptr(), packed.body_bytes()), (came.as_ptr(), &came[..]));
         assert!(!packed.is_joined());
-        assert_eq!(&packed.message().unwrap()[..], b"content-length: 16385\r\n\r\n");
-        let packed = Packed::new(&head, came.slice(1..));
+        assert_eq!(packed.message().unwrap(), b"content-length: 16385\r\n\r\n");
+        assert_eq!(packed.names(), labels().names());
+        let packed = Packed::new(&head, came.slice(1..), &labels());
         assert!(packed.is_joined() && packed.message().unwrap().ends_with(&came[1..]));
         assert_eq!((packed.body(), packed.body_bytes()), (came.slice(1..), &came[1..]));
     }
@@ -270,7 +315,7 @@ mod tests {
             &[modified, modified],
         ] {
             let head = Head { status: StatusCode::OK, headers: headers(fields) };
-            let packed = Packed::new(&head, Bytes::new());
+            let packed = Packed::new(&head, Bytes::new(), &Labels::default());
             assert_eq!(packed.has_validator(), has_validator(&head.headers), "{fields:?}");
         }
     }
@@ -288,11 +333,12 @@ mod tests {
             }
             headers.remove(AGE);
             let head = Head { status: StatusCode::OK, headers };
-            let packed = Packed::new(&head, Bytes::from(body.clone()));
+            let packed = Packed::new(&head, Bytes::from(body.clone()), &labels());
             prop_assert_eq!(packed.headers(), head.headers.clone());
             prop_assert_eq!(packed.has_validator(), has_validator(&head.headers));
             prop_assert_eq!(packed.body(), &body);
             prop_assert_eq!(packed.body_bytes(), body);
+            prop_assert_eq!(packed.names().held(), labels());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `Tag`: what an entry can be called by when something is declared invalid; and `Labels`, all that one entry can be called by.
+//! `Tag`: what an entry can be called by when something is declared invalid; `Labels`, all that one entry or fetch can be called by;
+//! and `Names`, the same where it lies.
 //!
 //! A tag is the digest of a text: `user:5` that a route's template made, `route:user`, `identity:…`, a `Surrogate-Key`. All
 //! instances make the same digest of the same text. Two texts may have one digest, by a chance of one in 2^64; then both are
@@ -14,15 +15,26 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 pub struct Tag(u64);
 
 /// What an entry, or a fetch, can be called by. A clone shares them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Labels {
+    /// The tags, and the path behind them.
+    text: Arc<[u8]>,
+    tags: usize,
+}
+
+/// The same, lent by who has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names<'n> {
     /// Each once, in an order of their own.
-    pub tags: Arc<[Tag]>,
+    tags: &'n [[u8; Tag::BYTES]],
     /// The path, with its percent-encoding undone: prefixes are held against it.
-    pub path: Arc<[u8]>,
+    pub path: &'n [u8],
 }
 
 impl Tag {
+    /// What one takes where it is kept.
+    pub const BYTES: usize = size_of::<u64>();
+
     /// Called so: what a template, a field of the answer or a purge says. `route:user` is the same as `route("user")`.
     pub fn named(text: &str) -> Self {
         Self(xxh3_64(text.as_bytes()))
@@ -78,20 +90,63 @@ impl Labels {
     pub fn new(mut tags: Vec<Tag>, path: &[u8]) -> Self {
         tags.sort_unstable();
         tags.dedup();
-        Self { tags: tags.into(), path: path.into() }
+        Self::of(&tags, path)
+    }
+
+    /// Of these tags, each of which is there once, in this order.
+    pub fn of(tags: &[Tag], path: &[u8]) -> Self {
+        let mut text = Vec::with_capacity(tags.len() * Tag::BYTES + path.len());
+        for tag in tags {
+            text.extend_from_slice(&tag.bits().to_le_bytes());
+        }
+        text.extend_from_slice(path);
+        Self { text: text.into(), tags: tags.len() }
     }
 
     /// The same, and these.
     #[must_use]
     pub fn and(&self, more: impl IntoIterator<Item = Tag>) -> Self {
-        let mut tags = self.tags.to_vec();
+        let names = self.names();
+        let mut tags: Vec<_> = names.tags().collect();
         tags.extend(more);
-        if tags.len() == self.tags.len() {
+        if tags.len() == self.tags {
             return self.clone();
         }
-        tags.sort_unstable();
-        tags.dedup();
-        Self { tags: tags.into(), path: Arc::clone(&self.path) }
+        Self::new(tags, names.path)
+    }
+
+    /// What they are.
+    pub fn names(&self) -> Names<'_> {
+        Names::of(&self.text, self.tags)
+    }
+
+    /// Tags and path, to be kept behind something else.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+impl<'n> Names<'n> {
+    /// The text of labels with so many tags.
+    pub(super) fn of(text: &'n [u8], tags: usize) -> Self {
+        let (first, path) = text.split_at_checked(tags * Tag::BYTES).unwrap_or_default();
+        Self { tags: first.as_chunks().0, path }
+    }
+
+    /// Each tag once.
+    pub fn tags(self) -> impl ExactSizeIterator<Item = Tag> + use<'n> {
+        self.tags.iter().map(|bytes| Tag::from_bits(u64::from_le_bytes(*bytes)))
+    }
+
+    /// The same, to be held.
+    pub fn held(self) -> Labels {
+        Labels { text: [self.tags.as_flattened(), self.path].concat().into(), tags: self.tags.len() }
+    }
+}
+
+impl<'n> From<&'n Labels> for Names<'n> {
+    fn from(labels: &'n Labels) -> Self {
+        labels.names()
     }
 }
 
@@ -130,7 +185,21 @@ mod tests {
     fn labels_hold_each_tag_once() {
         let (one, two) = (Tag::named("1"), Tag::named("2"));
         let labels = Labels::new(vec![one, one], b"/");
-        assert_eq!(*labels.tags, [one]);
+        assert!(labels.names().tags().eq([one]));
         assert_eq!(labels.and([one, two]), Labels::new(vec![two, one], b"/"));
+        assert_eq!(labels.and([]), labels);
+    }
+
+    #[test]
+    fn names_are_what_the_labels_are_wherever_they_lie() {
+        for tags in [vec![], vec![Tag::named("1")], vec![Tag::named("1"), Tag::named("2")]] {
+            let labels = Labels::new(tags.clone(), b"/a b");
+            let elsewhere = labels.text().to_vec();
+            let names = Names::of(&elsewhere, tags.len());
+            assert_eq!((names, names.path), (labels.names(), &b"/a b"[..]));
+            assert!(tags.iter().all(|tag| names.tags().any(|name| name == *tag)));
+            assert_eq!(names.held(), labels);
+        }
+        assert_eq!(Labels::default().names(), Names::of(b"", 0));
     }
 }

@@ -42,7 +42,6 @@ use super::tag::Labels;
 use super::whereabouts::Whereabouts;
 use super::wire_head;
 use super::wire_reader::Reader;
-use crate::arena::Twin;
 
 pub use super::unreadable::Unreadable;
 pub use super::wire_head::Envelope;
@@ -169,21 +168,19 @@ impl Wire {
             text.slice(body)
         };
         let said = wire_head::read(&text[head]).ok_or(Unreadable::Malformed)?;
-        let head = Packed::of(said.status, || said.fields.iter(), body);
+        let labels = Labels::of(&said.tags, path);
+        let head = Packed::of(said.status, || said.fields.iter(), body, &labels);
         let stored = Stored {
             head,
             part: None,
             body_id: layout.body_id,
             requested_at: said.requested_at,
-            answered_at: said.answered_at,
             lifetime: said.lifetime,
             route: Arc::clone(route),
-            labels: Labels { tags: said.tags.into(), path: Arc::clone(path) },
             stamp: Stamp(0),
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
             whereabouts: Whereabouts::default(),
-            twin: Twin::default(),
         };
         Ok((said.envelope, stored))
     }
@@ -527,7 +524,7 @@ mod tests {
             let old = stored(FIELDS, &body);
             let frame = wire.encode(&BASE, &envelope(), &old);
             let mut new = stored(&[FIELDS[0], FIELDS[1], ("date", "Sun, 22 Nov 2026 00:00:00 GMT")], &body);
-            new.answered_at = Timestamp::from_millis(1_795_305_600_000);
+            new.lifetime.answered_at = Timestamp::from_millis(1_795_305_600_000);
             new.lifetime.fresh_until = Timestamp::from_millis(1_795_309_200_000);
             let head = wire.encode_head(&BASE, &Envelope { rules: 6, ..envelope() }, &new);
             let (said, read) = decode(&wire, &patched(&frame, &head).expect(&form)).expect(&form);

@@ -44,8 +44,6 @@ pub struct Said<'h> {
     pub fields: Fields<'h>,
     /// When its request was sent.
     pub requested_at: Timestamp,
-    /// When it came.
-    pub answered_at: Timestamp,
     /// How long it lives.
     pub lifetime: Lifetime,
     /// What it can be called by, beside its path.
@@ -80,7 +78,7 @@ const STRICTLY_STALE: u8 = 8;
 pub(super) fn length_max(envelope: &Envelope, stored: &Stored) -> usize {
     let fields = stored.head.lines().map(|(name, value)| name.len() + value.len() + 8);
     let names = envelope.vary.names().iter().map(|name| name.as_str().len() + 4);
-    let tags = stored.labels.tags.len() * size_of::<Tag>();
+    let tags = stored.names().tags().len() * Tag::BYTES;
     FIXED_BYTES + tags + fields.chain(names).sum::<usize>()
 }
 
@@ -91,10 +89,10 @@ pub fn write(envelope: &Envelope, stored: &Stored, into: &mut Vec<u8>) {
     into.extend_from_slice(&envelope.epoch.0);
     put(into, envelope.position);
     put(into, stored.requested_at.millis());
-    put(into, stored.answered_at.millis());
+    put(into, stored.lifetime.answered_at.millis());
     put_lifetime(into, &stored.lifetime);
     put_list(into, envelope.vary.names().iter().map(HeaderName::as_str));
-    counted(into, stored.labels.tags.iter(), |into, tag| put(into, tag.bits()));
+    counted(into, stored.names().tags(), |into, tag| put(into, tag.bits()));
     into.extend_from_slice(&stored.head.status.as_u16().to_le_bytes());
     counted(into, stored.head.lines(), |into, (name, value)| {
         put_text(into, name);
@@ -111,13 +109,14 @@ pub fn read(head: &[u8]) -> Option<Said<'_>> {
     let position = reader.u64()?;
     let requested_at = time(&mut reader)?;
     let answered_at = time(&mut reader)?;
-    let lifetime = lifetime(&mut reader)?;
+    // It is written twice, from when the two were kept apart.
+    let lifetime = lifetime(&mut reader).filter(|lifetime| lifetime.answered_at == answered_at)?;
     let vary = vary(&mut reader)?;
     let tags = tags(&mut reader)?;
     let status = status(&mut reader)?;
     let fields = fields(&mut reader)?;
     let envelope = Envelope { key, vary, rules, epoch, position };
-    Some(Said { envelope, status, fields, requested_at, answered_at, lifetime, tags })
+    Some(Said { envelope, status, fields, requested_at, lifetime, tags })
 }
 
 impl<'h> Fields<'h> {
@@ -141,7 +140,7 @@ fn put_duration(into: &mut Vec<u8>, duration: Duration) {
 
 fn put_lifetime(into: &mut Vec<u8>, lifetime: &Lifetime) {
     put(into, lifetime.fresh_until.millis());
-    put_duration(into, lifetime.initial_age);
+    put_duration(into, lifetime.initial_age.into());
     put(into, lifetime.answered_at.millis());
     into.push(match lifetime.source {
         Source::Upstream => 0,
@@ -156,8 +155,8 @@ fn put_lifetime(into: &mut Vec<u8>, lifetime: &Lifetime) {
             | flag(lifetime.stale.prohibited, NEVER_STALE)
             | flag(lifetime.stale.strict, STRICTLY_STALE),
     );
-    put_duration(into, lifetime.stale.while_revalidate);
-    put_duration(into, lifetime.stale.if_error);
+    put_duration(into, lifetime.stale.while_revalidate.into());
+    put_duration(into, lifetime.stale.if_error.into());
 }
 
 fn put_list<'t>(into: &mut Vec<u8>, texts: impl Iterator<Item = &'t str>) {
@@ -200,7 +199,7 @@ fn duration(reader: &mut Reader<'_>) -> Option<Duration> {
 fn lifetime(reader: &mut Reader<'_>) -> Option<Lifetime> {
     // What is kept for ever is fresh beyond any date.
     let fresh_until = Timestamp::from_millis(reader.u64()?);
-    let initial_age = duration(reader)?;
+    let initial_age = duration(reader)?.into();
     let answered_at = time(reader)?;
     let source = match reader.byte()? {
         0 => Source::Upstream,
@@ -214,7 +213,7 @@ fn lifetime(reader: &mut Reader<'_>) -> Option<Lifetime> {
         return None;
     }
     let is_set = |flag: u8| flags & flag != 0;
-    let (while_revalidate, if_error) = (duration(reader)?, duration(reader)?);
+    let (while_revalidate, if_error) = (duration(reader)?.into(), duration(reader)?.into());
     let (prohibited, strict) = (is_set(NEVER_STALE), is_set(STRICTLY_STALE));
     let stale = Staleness { prohibited, while_revalidate, if_error, strict };
     let (must_ask, immutable) = (is_set(MUST_ASK), is_set(IMMUTABLE));
@@ -289,6 +288,7 @@ mod tests {
 
     use super::super::example::{answers, envelope, envelopes, stored};
     use super::super::packed::Packed;
+    use super::super::tag::Labels;
     use super::*;
 
     fn written(envelope: &Envelope, stored: &Stored) -> Vec<u8> {
@@ -309,7 +309,8 @@ mod tests {
         assert!(done(|_, _| {}).is_some());
         assert!(done(|_, stored| stored.head.status = StatusCode::PARTIAL_CONTENT).is_none());
         assert!(done(|_, stored| stored.head.status = StatusCode::CONTINUE).is_none());
-        assert!(done(|_, stored| stored.answered_at = TIME_MAX.plus(Duration::from_millis(1))).is_none());
+        let too_late = TIME_MAX.plus(Duration::from_millis(1));
+        assert!(done(|_, stored| stored.lifetime.answered_at = too_late).is_none());
         assert!(done(|_, stored| stored.lifetime.answered_at = Timestamp::from_millis(u64::MAX)).is_none());
         assert!(done(|_, stored| stored.requested_at = Timestamp::from_millis(u64::MAX)).is_none());
         let star = vec![HeaderName::from_bytes(b"*").unwrap()];
@@ -321,7 +322,7 @@ mod tests {
             done(|_, stored| {
                 let mut head = stored.head.head();
                 head.headers.extend(many.clone());
-                stored.head = Packed::new(&head, Bytes::new());
+                stored.head = Packed::new(&head, Bytes::new(), &Labels::default());
             })
         };
         assert!(more().is_none(), "etag, and as many as there may be");
@@ -330,11 +331,14 @@ mod tests {
     #[test]
     fn a_time_beyond_all_bounds_is_cut() {
         let said = done(|_, stored| {
-            stored.lifetime.initial_age = Duration::MAX;
-            stored.lifetime.stale.if_error = Duration::MAX;
+            stored.lifetime.initial_age = Duration::MAX.into();
+            stored.lifetime.stale.if_error = Duration::MAX.into();
         });
         let lifetime = said.unwrap();
-        assert_eq!((lifetime.initial_age, lifetime.stale.if_error), (DURATION_MAX, DURATION_MAX));
+        assert_eq!(
+            (lifetime.initial_age, lifetime.stale.if_error),
+            (DURATION_MAX.into(), DURATION_MAX.into())
+        );
         assert!(lifetime.age(Timestamp::from_millis(u64::MAX)) > DURATION_MAX);
     }
 
@@ -399,7 +403,7 @@ mod tests {
             if let Some(said) = read(&head) {
                 // What is computed with on each hit.
                 let _ = said.lifetime.age(Timestamp::from_millis(u64::MAX));
-                let _ = said.lifetime.ttl(said.answered_at);
+                let _ = said.lifetime.ttl(said.lifetime.answered_at);
             }
         }
     }

@@ -264,7 +264,7 @@ mod tests {
     fn arrived() -> Arc<Arrived> {
         let stored = example::stored(&[], b"");
         let called = Called {
-            labels: stored.labels.clone(),
+            labels: Labels::default(),
             later: Arc::new([]),
             tags_max: 10,
             is_too_much: false,

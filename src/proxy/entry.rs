@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONTENT_RANGE, HOST};
 use http::{HeaderMap, Method, Uri};
@@ -195,8 +196,8 @@ impl Held {
             vary: Vec::new(),
             variants: 1,
             split_by: None,
-            stale_while_revalidate: lifetime.stale.while_revalidate.as_secs(),
-            stale_if_error: lifetime.stale.if_error.as_secs(),
+            stale_while_revalidate: Duration::from(lifetime.stale.while_revalidate).as_secs(),
+            stale_if_error: Duration::from(lifetime.stale.if_error).as_secs(),
             has_validator: has_validator(&stored.head.headers()),
             part: stored
                 .part

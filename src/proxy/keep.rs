@@ -14,7 +14,6 @@ use super::landing::Arrived;
 use super::plan::variant_key;
 use super::prepare::{add_date, compact, prepare, without};
 use super::tee::Tee;
-use crate::arena::Twin;
 use crate::object::{Head, Key, Labels, Packed, Stored, Whereabouts};
 use crate::semantics::range::ContentRange;
 use crate::semantics::storable::Keep;
@@ -153,7 +152,7 @@ impl<C: Connector> Proxy<C> {
         let is_live = self.record.is_live(&stored);
         let has_newer = self.entry_at(&key).is_some_and(|kept| {
             let is_later = kept.requested_at > stored.requested_at
-                && kept.lifetime.is_fresh(stored.answered_at)
+                && kept.lifetime.is_fresh(stored.lifetime.answered_at)
                 && !is_part_of(&kept, &stored);
             is_later || !is_live
         });
@@ -172,21 +171,18 @@ impl<C: Connector> Proxy<C> {
         (lifetime, labels): (Lifetime, Labels),
         facts: &Facts,
     ) -> Stored {
-        let head = Packed::new(head, body);
+        let head = Packed::new(head, body, &labels);
         Stored {
             head,
             body_id: self.dice.draw(),
             requested_at: facts.times.requested_at,
-            answered_at: facts.times.answered_at,
             part: part.map(Box::new),
             lifetime,
             route: Arc::clone(&self.snapshot.routes.get(facts.route).name),
-            labels,
             stamp: facts.stamp,
             live_at: AtomicU64::new(0),
             asked_in_vain_until: AtomicU64::new(0),
             whereabouts: Whereabouts::default(),
-            twin: Twin::default(),
         }
     }
 }

@@ -80,7 +80,7 @@ impl Message {
 
     /// The same, with its body from there if that is where it lies.
     pub(super) fn sent_from(self, arena: Option<&Arc<Arena>>) -> Self {
-        let file = arena.and_then(|arena| arena.find(&self.stored.twin, self.stored.body_bytes()));
+        let file = arena.and_then(|arena| arena.find(self.stored.head.twin()?, self.stored.body_bytes()));
         Self { file, ..self }
     }
 
@@ -123,7 +123,7 @@ impl Message {
     /// What comes behind the front.
     pub fn rest(&self) -> [&[u8]; 2] {
         let head = &self.stored.head;
-        let text = head.message().map_or(&[][..], |text| text);
+        let text = head.message().unwrap_or_default();
         [text, if head.is_joined() { &[] } else { head.body_bytes() }]
     }
 }
@@ -133,7 +133,7 @@ impl Message {
     /// With this body, which lies there once more.
     pub fn example(body: &[u8], file: Option<Arc<Extent>>) -> Self {
         let stored = Arc::new(crate::object::example::stored(&[], body));
-        let now = stored.answered_at;
+        let now = stored.lifetime.answered_at;
         Self { stored, now, detail: "memory", file }
     }
 }
@@ -177,7 +177,7 @@ mod tests {
 
     use super::super::respond;
     use super::*;
-    use crate::object::{Packed, example};
+    use crate::object::{Labels, Packed, example};
 
     const FIELDS: &[(&str, &str)] =
         &[("etag", "\"1\""), ("vary", "accept"), ("vary", "cookie"), ("via", "1.1 larder")];
@@ -195,9 +195,9 @@ mod tests {
             let mut stored = example::stored(FIELDS, &vec![b'x'; body_bytes]);
             let mut head = stored.head.head();
             head.status = StatusCode::from_u16(status).unwrap();
-            stored.head = Packed::new(&head, stored.body());
+            stored.head = Packed::new(&head, stored.body(), &Labels::default());
             let (stored, request) = (Arc::new(stored), Request::new(()).into_parts().0);
-            let now = stored.answered_at.plus(Duration::from_secs(seconds));
+            let now = stored.lifetime.answered_at.plus(Duration::from_secs(seconds));
             let account = Account { detail: Some("stale-while-revalidate"), ..Account::default() };
             let message = Message::of(&stored, &Method::GET, now, &account).unwrap();
             let response = respond::kept(&stored, &request, now, &account);
@@ -224,7 +224,7 @@ mod tests {
     fn what_a_message_can_not_say_is_none() {
         let none = |fields: &[(&'static str, &'static str)], method: &Method, account: &Account| {
             let stored = Arc::new(example::stored(fields, b"body"));
-            Message::of(&stored, method, stored.answered_at, account).is_none()
+            Message::of(&stored, method, stored.lifetime.answered_at, account).is_none()
         };
         let plain = Account::default();
         assert!(!none(&[], &Method::GET, &plain));
@@ -238,7 +238,7 @@ mod tests {
         let mut stored = example::stored(&[], b"");
         for status in 100..1000 {
             stored.head.status = StatusCode::from_u16(status).unwrap();
-            let now = stored.answered_at.plus(Duration::from_secs(99_999_999_999));
+            let now = stored.lifetime.answered_at.plus(Duration::from_secs(99_999_999_999));
             let copy = Arc::new(Stored { head: stored.head.clone(), ..example::stored(&[], b"") });
             let message = Message { stored: copy, now, detail: "stale-while-revalidate", file: None };
             assert!(

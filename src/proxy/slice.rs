@@ -83,7 +83,7 @@ fn many(response: &mut Response<Body>, stored: &Stored, spans: &[Span]) {
     let total = stored.body_bytes().len() as u64;
     let content_type = response.headers().get(CONTENT_TYPE).cloned();
     // Anything will do: who makes the body makes sure that it is not in there.
-    let boundary = format!("larder{:x}", stored.answered_at.millis());
+    let boundary = format!("larder{:x}", stored.lifetime.answered_at.millis());
     let Some(multipart) = multipart(spans, total, content_type.as_ref(), &stored.body(), &boundary) else {
         return;
     };

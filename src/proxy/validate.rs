@@ -71,16 +71,18 @@ impl<C: Connector> Proxy<C> {
         let age = initial_age(&headers, facts.times);
         add_date(&mut headers, facts.times.answered_at);
         headers.remove(AGE);
-        let as_it_was = Lifetime { initial_age: age, answered_at: facts.times.answered_at, ..kept.lifetime };
+        let as_it_was =
+            Lifetime { initial_age: age.into(), answered_at: facts.times.answered_at, ..kept.lifetime };
         let lifetime = decided.as_ref().map_or(as_it_was, |((keep, _), _)| keep.lifetime);
-        let labels = decided.as_ref().map_or(&kept.labels, |((_, labels), _)| labels).clone();
+        let labels = decided.as_ref().map_or_else(|_| kept.names().held(), |((_, labels), _)| labels.clone());
         if let Ok(((keep, _), _)) = &decided {
             without(&keep.withheld, &mut headers);
         }
         let head = Head { status, headers };
         let stored =
             self.stored(&head, kept.body(), kept.part.as_deref().copied(), (lifetime, labels), &facts);
-        let stored = Arc::new(Stored { body_id: kept.body_id, twin: kept.twin.clone(), ..stored });
+        let head = stored.head.with_body_of(&kept.head);
+        let stored = Arc::new(Stored { body_id: kept.body_id, head, ..stored });
         let base = terms.cacheable.key;
         match decided {
             Ok((_, (key, vary))) => {
@@ -113,5 +115,5 @@ fn with_old(called: &Called, kept: &Stored) -> Result<Labels, NotStored> {
     if called.later.is_empty() {
         return Ok(called.labels.clone());
     }
-    called.within(called.labels.and(kept.labels.tags.iter().copied())).ok_or(NotStored::Untaggable)
+    called.within(called.labels.and(kept.names().tags())).ok_or(NotStored::Untaggable)
 }

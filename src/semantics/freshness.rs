@@ -11,7 +11,7 @@ use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED, PRAGMA};
 
 use super::cache_control::ResponseDirectives;
 use super::grammar::{delta_seconds, http_date, trim};
-use crate::clock::Timestamp;
+use crate::clock::{Millis, Timestamp};
 
 /// Whose word the lifetime is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Lifetime {
     /// with, or the whole of the route's. Before `answered_at` if it came too old.
     pub fresh_until: Timestamp,
     /// How old it was when it came (RFC 9111, 4.2.3: `corrected_initial_age`).
-    pub initial_age: Duration,
+    pub initial_age: Millis,
     /// When it came: ages count from here.
     pub answered_at: Timestamp,
     /// Whose word it is.
@@ -61,9 +61,9 @@ pub struct Staleness {
     /// Not at all, not even for a client that would take it.
     pub prohibited: bool,
     /// It may be used while it is fetched anew. Zero if `prohibited`.
-    pub while_revalidate: Duration,
+    pub while_revalidate: Millis,
     /// It may be used where the upstream fails. Zero if `prohibited`.
-    pub if_error: Duration,
+    pub if_error: Millis,
     /// A client's own word adds nothing to these: past them it must not be used, whoever asks.
     pub strict: bool,
 }
@@ -71,14 +71,14 @@ pub struct Staleness {
 impl Staleness {
     /// The longer of the two.
     pub fn longest(&self) -> Duration {
-        self.while_revalidate.max(self.if_error)
+        Duration::from(self.while_revalidate).max(self.if_error.into())
     }
 }
 
 impl Lifetime {
     /// RFC 9111, 4.2.3: `current_age = corrected_initial_age + resident_time`.
     pub fn age(&self, now: Timestamp) -> Duration {
-        self.initial_age + now.since(self.answered_at)
+        Duration::from(self.initial_age) + now.since(self.answered_at)
     }
 
     /// The same, and good for nothing without asking from `end` on.
@@ -87,7 +87,8 @@ impl Lifetime {
         let fresh_until = self.fresh_until.min(end);
         let left = end.since(fresh_until);
         let Staleness { prohibited, while_revalidate, if_error, .. } = self.stale;
-        let (while_revalidate, if_error) = (while_revalidate.min(left), if_error.min(left));
+        let [while_revalidate, if_error] =
+            [while_revalidate, if_error].map(|window| Duration::from(window).min(left).into());
         let stale = Staleness { prohibited, while_revalidate, if_error, strict: true };
         Self { fresh_until, stale, ..self }
     }
@@ -301,7 +302,7 @@ mod tests {
         let at = |seconds: u64| Timestamp::from_millis(CAME + seconds * 1000);
         let lifetime = Lifetime {
             fresh_until: at(60),
-            initial_age: Duration::from_secs(5),
+            initial_age: Duration::from_secs(5).into(),
             answered_at: at(0),
             source: Source::Upstream,
             must_ask: false,

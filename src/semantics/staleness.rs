@@ -40,7 +40,7 @@ pub(super) fn staleness(
     Staleness {
         strict: false,
         prohibited: by_upstream_only,
-        while_revalidate: window(said.stale_while_revalidate, policy.stale_while_revalidate),
-        if_error: if status.is_server_error() { Duration::ZERO } else { if_error },
+        while_revalidate: window(said.stale_while_revalidate, policy.stale_while_revalidate).into(),
+        if_error: if status.is_server_error() { Duration::ZERO.into() } else { if_error.into() },
     }
 }

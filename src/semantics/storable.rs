@@ -104,7 +104,7 @@ pub fn storable(
     // What nobody gives a lifetime is for asking about, not for use; the route's window is for what was fresh once. The
     // upstream may well mean it otherwise, and then says so.
     if chosen.is_err() && said.stale_while_revalidate.is_none() {
-        stale.while_revalidate = Duration::ZERO;
+        stale.while_revalidate = Duration::ZERO.into();
     }
     // What is kept without a lifetime must be good for something else.
     let is_of_use = can_be_asked_about || !stale.longest().is_zero();
@@ -130,7 +130,7 @@ pub fn storable(
     Ok(Keep {
         lifetime: Lifetime {
             fresh_until: until,
-            initial_age,
+            initial_age: initial_age.into(),
             answered_at,
             source,
             must_ask,
@@ -777,8 +777,8 @@ mod tests {
         let windows = |swr, sie| Staleness {
             strict: false,
             prohibited: false,
-            while_revalidate: Duration::from_secs(swr),
-            if_error: Duration::from_secs(sie),
+            while_revalidate: Duration::from_secs(swr).into(),
+            if_error: Duration::from_secs(sie).into(),
         };
         let table: &[(&str, bool, Staleness)] = &[
             ("max-age=60", false, windows(5, 50)),

@@ -4,6 +4,8 @@
 //! look-ups and a comparison: what the response says was read into its `Lifetime` when it came. Past its end a response is
 //! good for what its `Staleness` says, and for clients that take it so.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, PRAGMA};
 
@@ -110,7 +112,7 @@ pub fn serves_on_error(lifetime: &Lifetime, request: &HeaderMap, now: Timestamp)
         .stale_if_error
         .filter(|_| !lifetime.stale.prohibited && !lifetime.stale.strict)
         .unwrap_or_default();
-    let window = lifetime.stale.if_error.max(clients);
+    let window = Duration::from(lifetime.stale.if_error).max(clients);
     !window.is_zero() && lifetime.staleness(now) < window
 }
 
@@ -128,7 +130,7 @@ pub fn undirected(lifetime: &Lifetime, now: Timestamp) -> Verdict {
     }
     // RFC 5861, 3: "indicates that caches MAY serve the response in which it appears after it becomes stale, up to the
     // indicated number of seconds." The window is zero where staleness is prohibited.
-    if lifetime.staleness(now) < lifetime.stale.while_revalidate {
+    if lifetime.staleness(now) < Duration::from(lifetime.stale.while_revalidate) {
         return Verdict::ServeAndRefresh;
     }
     Verdict::Ask(Forward::Stale)
@@ -203,7 +205,6 @@ mod tests {
     use super::*;
     use crate::semantics::example::headers as request;
     use crate::semantics::freshness::{Source, Staleness};
-    use std::time::Duration;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_millis(1_795_219_200_000 + seconds * 1000)
@@ -213,7 +214,7 @@ mod tests {
     fn lifetime() -> Lifetime {
         Lifetime {
             fresh_until: at(60),
-            initial_age: Duration::from_secs(5),
+            initial_age: Duration::from_secs(5).into(),
             answered_at: at(0),
             source: Source::Upstream,
             must_ask: false,
@@ -269,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_client_that_reloads_gets_no_kept_response_however_young() {
-        let newborn = Lifetime { initial_age: Duration::ZERO, ..lifetime() };
+        let newborn = Lifetime { initial_age: Duration::ZERO.into(), ..lifetime() };
         let reload = request(&[("cache-control", "max-age=0")]);
         assert_eq!(verdict(Some(&newborn), &reload, at(0)), Verdict::Ask(Forward::Request));
     }
@@ -298,8 +299,8 @@ mod tests {
         Staleness {
             strict: false,
             prohibited: false,
-            while_revalidate: Duration::from_secs(while_revalidate),
-            if_error: Duration::from_secs(if_error),
+            while_revalidate: Duration::from_secs(while_revalidate).into(),
+            if_error: Duration::from_secs(if_error).into(),
         }
     }
 

@@ -182,7 +182,7 @@ impl Shared {
             );
             return None;
         }
-        let ahead = stored.answered_at.max(stored.lifetime.answered_at).since(self.clock.now());
+        let ahead = stored.lifetime.answered_at.since(self.clock.now());
         if ahead > AHEAD_MAX {
             self.unreadable("clock", "it was kept by an instance whose clock is ahead of this one's");
             return None;
@@ -243,12 +243,7 @@ fn earlier_by(ahead: Duration, stored: Stored) -> Stored {
         fresh_until: stored.lifetime.fresh_until.minus(ahead),
         ..stored.lifetime
     };
-    Stored {
-        requested_at: stored.requested_at.minus(ahead),
-        answered_at: stored.answered_at.minus(ahead),
-        lifetime,
-        ..stored
-    }
+    Stored { requested_at: stored.requested_at.minus(ahead), lifetime, ..stored }
 }
 
 impl fmt::Debug for Shared {

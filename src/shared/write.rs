@@ -178,7 +178,7 @@ fn sealed(frame: Bytes) -> Result<Bytes, TierError> {
 /// Until it is good for nothing.
 fn worth_keeping_for(stored: &Stored, now: Timestamp) -> Duration {
     let useful_until = stored.lifetime.fresh_until.plus(stored.lifetime.stale.longest());
-    let was_useful_for = useful_until.since(stored.answered_at);
+    let was_useful_for = useful_until.since(stored.lifetime.answered_at);
     let asked_about_for =
         if stored.head.has_validator() { was_useful_for.min(ASKED_ABOUT_FOR) } else { Duration::ZERO };
     useful_until.plus(asked_about_for).since(now).min(KEPT_FOR_MAX)

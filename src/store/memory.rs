@@ -261,10 +261,10 @@ fn room_for(slot: &Slot) -> Duration {
     let Slot::Entry(stored) = slot else {
         return VARIES_FOR;
     };
-    let Lifetime { fresh_until, stale, .. } = &stored.lifetime;
+    let Lifetime { fresh_until, answered_at, stale, .. } = stored.lifetime;
     let useful_until = fresh_until.plus(stale.longest());
     let kept_for = if stored.head.has_validator() { ASKED_ABOUT_FOR } else { STALE_FOR };
-    useful_until.since(stored.answered_at).saturating_add(kept_for)
+    useful_until.since(answered_at).saturating_add(kept_for)
 }
 
 impl Expiry<Key, Slot> for RoomOnly {
