@@ -186,13 +186,22 @@ def round_of(peers, origin, runs, number, laps, wanted, tell):
                     attempt(first, name, case, lambda: cores(name, PEERS[name], origin, runs))
                 continue
             with contextlib.ExitStack() as others:
-                of_case = {name: servers.get(name) if needs_no_other(name, case) else
-                           others.enter_context(Server(name, PEERS[name], origin, body_bytes=BODY_BYTES[case])) for name in asked}
+                of_case = {}
+                for name in asked:
+                    if needs_no_other(name, case):
+                        of_case[name] = servers.get(name)
+                        continue
+                    try:
+                        other = Server(name, PEERS[name], origin, body_bytes=BODY_BYTES[case])
+                        of_case[name] = others.enter_context(other)
+                    except (RuntimeError, OSError) as error:
+                        rows[0][name][case] = {"failed": str(error)}
+                        tell(first, name, case, rows[0][name][case])
                 for lap in range(1 if case in HERDS else laps):
                     turn = Turn(number, lap)
                     # Another goes first each time.
                     for name in [*asked[lap % len(asked):], *asked[:lap % len(asked)]]:
-                        if server := of_case[name]:
+                        if server := of_case.get(name):
                             attempt(turn, name, case, lambda: CASES[case](server, runs, turn))
     return rows
 

@@ -1,5 +1,5 @@
-//! `Packed`: status and fields of an answer as the lines that HTTP/1.1 sends, right behind them its body if that is short, and last
-//! what it can be called by.
+//! `Packed`: status and fields of an answer as the lines that HTTP/1.1 sends, right behind them its body if that is short, and
+//! beside it what it can be called by.
 //!
 //! They are written when the answer is stored, so that a hit sends them as they stand and touches few lines of memory. Whoever
 //! needs single fields has them read back: that is for what is rarer than a hit. Invariant: what is read back is what was
@@ -22,21 +22,18 @@ pub struct Packed {
     pub status: StatusCode,
     /// The upstream, or a cache before it, sent a `Cache-Status`: ours comes after it.
     pub has_cache_status: bool,
-    /// `name: value` for each field, `content-length` if that is not one of them, an empty line, the body if it is short; and tags
-    /// and path.
+    /// `name: value` for each field, `content-length` if that is not one of them, an empty line, and the body if it is short.
     text: Bytes,
     /// Where the fields end in it.
     fields_end: u32,
     /// Where the body begins in it.
     body_at: u32,
-    /// Where that ends, and the tags begin.
-    labels_at: u32,
-    /// How many tags there are.
-    tags: u32,
     /// Whether it frames the body as it stands.
     is_framed: bool,
     /// A body that is not short.
     long: Option<Box<Long>>,
+    /// Those of the fetch it came by. Behind the text they would take no block of their own, but some texts into a larger one.
+    labels: Labels,
 }
 
 #[derive(Clone, Debug)]
@@ -87,8 +84,7 @@ impl Packed {
         let added = (lengths == 0).then_some((CONTENT_LENGTH.as_str().as_bytes(), length));
         let body_at = fields_end + added.map_or(0, line_bytes) + LINE_END.len();
         let is_joined = body.len() <= JOINED_BYTES_MAX;
-        let labels_at = body_at + if is_joined { body.len() } else { 0 };
-        let mut text = BytesMut::with_capacity(labels_at + labels.text().len());
+        let mut text = BytesMut::with_capacity(body_at + if is_joined { body.len() } else { 0 });
         let put = |text: &mut BytesMut, (name, value): (&[u8], &[u8])| {
             for part in [name, COLON, value, LINE_END] {
                 text.put_slice(part);
@@ -104,7 +100,6 @@ impl Packed {
         if is_joined {
             text.put_slice(&body);
         }
-        text.put_slice(labels.text());
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
             status,
@@ -112,29 +107,28 @@ impl Packed {
             text: text.freeze(),
             fields_end: offset(fields_end),
             body_at: offset(body_at),
-            labels_at: offset(labels_at),
-            tags: offset(labels.names().tags().len()),
             is_framed: lengths <= 1 && is_told && may_have_body(status),
             long: (!is_joined).then(|| Box::new(Long { body, twin: Twin::default() })),
+            labels: labels.clone(),
         }
     }
 
     /// All that a message has behind its status line: the fields, the empty line, and the body if it is short. None: what was
     /// said of the body's length is not so, or there can't be one.
     pub fn message(&self) -> Option<&[u8]> {
-        self.is_framed.then(|| self.text.get(..at(self.labels_at)).unwrap_or_default())
+        self.is_framed.then_some(&self.text)
     }
 
     /// Whether the body lies behind the lines.
     pub fn is_joined(&self) -> bool {
-        self.labels_at > self.body_at
+        self.text.len() > at(self.body_at)
     }
 
     /// The body.
     pub fn body_bytes(&self) -> &[u8] {
         match &self.long {
             Some(long) => &long.body,
-            None => self.text.get(at(self.body_at)..at(self.labels_at)).unwrap_or_default(),
+            None => self.text.get(at(self.body_at)..).unwrap_or_default(),
         }
     }
 
@@ -223,12 +217,12 @@ impl Packed {
 
     /// What it can be called by.
     pub fn names(&self) -> Names<'_> {
-        Names::of(self.text.get(at(self.labels_at)..).unwrap_or_default(), at(self.tags))
+        self.labels.names()
     }
 
     /// Bytes of the lines, and of what it can be called by.
     pub fn lines_bytes(&self) -> usize {
-        at(self.body_at) + self.text.len() - at(self.labels_at)
+        at(self.body_at) + self.labels.bytes()
     }
 }
 

@@ -1,5 +1,5 @@
 //! `Tag`: what an entry can be called by when something is declared invalid; `Labels`, all that one entry or fetch can be called by;
-//! and `Names`, the same where it lies.
+//! and `Names`, the same as it is looked at.
 //!
 //! A tag is the digest of a text: `user:5` that a route's template made, `route:user`, `identity:…`, a `Surrogate-Key`. All
 //! instances make the same digest of the same text. Two texts may have one digest, by a chance of one in 2^64; then both are
@@ -120,15 +120,15 @@ impl Labels {
         Names::of(&self.text, self.tags)
     }
 
-    /// Tags and path, to be kept behind something else.
-    pub(super) fn text(&self) -> &[u8] {
-        &self.text
+    /// What it takes to keep them.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
     }
 }
 
 impl<'n> Names<'n> {
     /// The text of labels with so many tags.
-    pub(super) fn of(text: &'n [u8], tags: usize) -> Self {
+    fn of(text: &'n [u8], tags: usize) -> Self {
         let (first, path) = text.split_at_checked(tags * Tag::BYTES).unwrap_or_default();
         Self { tags: first.as_chunks().0, path }
     }
@@ -191,12 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn names_are_what_the_labels_are_wherever_they_lie() {
+    fn names_are_what_the_labels_are() {
         for tags in [vec![], vec![Tag::named("1")], vec![Tag::named("1"), Tag::named("2")]] {
             let labels = Labels::new(tags.clone(), b"/a b");
-            let elsewhere = labels.text().to_vec();
-            let names = Names::of(&elsewhere, tags.len());
-            assert_eq!((names, names.path), (labels.names(), &b"/a b"[..]));
+            let names = labels.names();
+            assert_eq!((names.tags().count(), names.path), (tags.len(), &b"/a b"[..]));
             assert!(tags.iter().all(|tag| names.tags().any(|name| name == *tag)));
             assert_eq!(names.held(), labels);
         }

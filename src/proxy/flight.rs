@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_lands_while_somebody_begins_to_wait_is_heard() {
-        for round in 0..20_000 {
+        for round in 0..3000 {
             let (flight, ready) = (flight(), AtomicUsize::new(0));
             let at_once = |pause: usize| {
                 ready.fetch_add(1, SeqCst);

@@ -162,8 +162,9 @@ impl Memory {
 
     fn insert(&self, key: Key, slot: &Slot) {
         slot.whereabouts().keep_as(key);
+        let generation = self.short.generation(self.short.seed.hash(&key)).load(Acquire);
         self.cache.insert(key, slot.clone());
-        self.short.put(&key, slot);
+        self.short.put(&key, slot, generation);
         // moka evicts when it gets round to it; a burst of large entries must not outrun it.
         self.cache.run_pending_tasks();
         self.is_crowded.store(self.cache.weighted_size() > self.crowded_bytes, Relaxed);
@@ -188,21 +189,15 @@ impl Short {
         }
     }
 
-    /// It was put into the cache.
-    fn put(&self, key: &Key, slot: &Slot) {
+    /// It was put into the cache, in this generation of its key or later. If another has put or removed something since, nobody here
+    /// knows which of the two the cache has: who asks it next learns that.
+    fn put(&self, key: &Key, slot: &Slot, generation: u64) {
         let hash = self.seed.hash(key);
-        self.generation(hash).fetch_add(1, AcqRel);
-        match slot {
-            Slot::Entry(stored) => {
-                self.varies.forget(hash, key, None);
-                self.entries.forget(hash, key, Some(stored));
-                self.entries.put(hash, key, stored, || true);
-            }
-            Slot::Varies(variants) => {
-                self.entries.forget(hash, key, None);
-                self.varies.forget(hash, key, Some(variants));
-                self.varies.put(hash, key, variants, || true);
-            }
+        let is_last = self.generation(hash).fetch_add(1, AcqRel) == generation;
+        self.entries.forget(hash, key);
+        self.varies.forget(hash, key);
+        if is_last {
+            self.learn(hash, key, slot, generation + 1);
         }
     }
 
@@ -210,8 +205,8 @@ impl Short {
     fn forget(&self, key: &Key) {
         let hash = self.seed.hash(key);
         self.generation(hash).fetch_add(1, AcqRel);
-        self.entries.forget(hash, key, None);
-        self.varies.forget(hash, key, None);
+        self.entries.forget(hash, key);
+        self.varies.forget(hash, key);
     }
 
     fn generation(&self, hash: u64) -> &AtomicU64 {
@@ -353,9 +348,14 @@ mod tests {
             entry.whereabouts.keep_as(key(1));
             Slot::Entry(entry)
         };
-        memory.short.put(&key(1), &evicted());
+        memory.short.put(&key(1), &evicted(), memory.short.generation(hash).load(Acquire));
         assert_eq!(body_id(&memory, &key(1)), Some(1), "it is known the short way");
         memory.forget(&key(1));
+        assert_eq!(body_id(&memory, &key(1)), None);
+        // Somebody put it before that, and says so now.
+        let generation = memory.short.generation(hash).load(Acquire);
+        memory.forget(&key(1));
+        memory.short.put(&key(1), &evicted(), generation);
         assert_eq!(body_id(&memory, &key(1)), None);
         // Somebody was given it by moka before, and says so now.
         let generation = memory.short.generation(hash).load(Acquire);
@@ -378,12 +378,12 @@ mod tests {
         let replaced = entry(1);
         replaced.whereabouts.keep_as(key(1));
         replaced.whereabouts.goes();
-        memory.short.put(&key(1), &Slot::Entry(replaced));
+        memory.short.put(&key(1), &Slot::Entry(replaced), 0);
         assert!(is_found(), "it took the place of what was put late");
         let variants = Variants::new(VaryOn::on(vec![http::header::ACCEPT]));
         variants.whereabouts().keep_as(key(1));
         variants.whereabouts().goes();
-        memory.short.put(&key(1), &Slot::Varies(Arc::new(variants)));
+        memory.short.put(&key(1), &Slot::Varies(Arc::new(variants)), 0);
         assert!(is_found(), "of another kind");
         memory.short.forget(&key(1));
         assert!(is_found(), "it was put behind a removal");

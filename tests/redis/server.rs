@@ -160,8 +160,7 @@ impl Server {
 /// In memory if there is such a place: a node of a cluster waits for the disk each time it writes down who is where, and while
 /// another has the disk to itself it answers nobody, long enough for the others to give it up.
 pub fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn spawn(program: &str, port: u16, folder: &Path, arguments: &[String]) -> Child {
