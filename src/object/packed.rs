@@ -221,7 +221,7 @@ impl Packed {
     }
 
     /// Bytes of the lines, and of what it can be called by.
-    pub fn lines_bytes(&self) -> usize {
+    pub fn bytes_beside_body(&self) -> usize {
         at(self.body_at) + self.labels.bytes()
     }
 }

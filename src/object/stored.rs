@@ -93,7 +93,7 @@ impl Stored {
 
     /// What it costs to keep this, in bytes.
     pub fn weight(&self) -> usize {
-        OVERHEAD_BYTES + self.head.lines_bytes() + self.body_bytes().len()
+        OVERHEAD_BYTES + self.head.bytes_beside_body() + self.body_bytes().len()
     }
 }
 

@@ -346,6 +346,13 @@ mod tests {
         index.seed.hash(&key(number))
     }
 
+    /// Each under its number.
+    fn put_all(index: &Index<Thing>, things: &[Arc<Thing>]) {
+        for thing in things {
+            index.put(hash(index, thing.number), &key(thing.number), thing, || true);
+        }
+    }
+
     fn number_at(index: &Index<Thing>, hash: u64, number: u64) -> Option<u64> {
         index.get(hash, &key(number)).map(|thing| thing.number)
     }
@@ -391,9 +398,7 @@ mod tests {
         index.forget(5, &key(1));
         assert_eq!(Arc::strong_count(&one), 1);
         assert_eq!((number_at(&index, 5, 1), number_at(&index, 5, 2)), (None, Some(2)));
-        for (number, thing) in [(1, &one), (2, &thing(2))] {
-            index.put(hash(&index, number), &key(number), thing, || true);
-        }
+        put_all(&index, &[Arc::clone(&one), thing(2)]);
         // What has just grown is empty.
         index.before.store(Some(index.table.swap(Arc::new(Table::new(2 * SETS_MIN)))));
         index.forget(hash(&index, 1), &key(1));
@@ -407,16 +412,12 @@ mod tests {
     fn it_grows_with_what_is_put_and_most_of_it_is_found() {
         let index = Index::new(Seed::drawn());
         let things: Vec<_> = (0..20_000).map(thing).collect();
-        for (number, thing) in (0..).zip(&things) {
-            index.put(hash(&index, number), &key(number), thing, || true);
-        }
+        put_all(&index, &things);
         let found = || {
             (0..20_000).filter(|number| number_at(&index, hash(&index, *number), *number).is_some()).count()
         };
         assert!(found() > 17_500, "{}", found());
-        for (number, thing) in (0..).zip(&things) {
-            index.put(hash(&index, number), &key(number), thing, || true);
-        }
+        put_all(&index, &things);
         assert!(found() > 19_500, "{}, with what had found its set full put again", found());
         assert!(index.before.load().is_none(), "all of it is in one table");
         let slots = index.table.load().sets.len() * WAYS;
@@ -476,9 +477,7 @@ mod tests {
     fn what_lies_in_it_is_let_go_of_with_it() {
         let index = Index::new(Seed::drawn());
         let things: Vec<_> = (0..1000).map(thing).collect();
-        for (number, thing) in (0..).zip(&things) {
-            index.put(hash(&index, number), &key(number), thing, || true);
-        }
+        put_all(&index, &things);
         assert!(things.iter().any(|thing| Arc::strong_count(thing) > 1));
         drop(index);
         assert!(things.iter().all(|thing| Arc::strong_count(thing) == 1));
