@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr_iter};
 use percent_encoding::percent_decode;
 
 use crate::object::{KeyBuilder, Part};
@@ -61,34 +62,56 @@ pub fn feed(
     let Some(query) = query else {
         return Ok(());
     };
-    if query.split('&').nth(PARAMETERS_MAX).is_some() {
+    let count = memchr_iter(b'&', query.as_bytes()).count() + 1;
+    if count > PARAMETERS_MAX {
         return Err(QueryAmbiguity::TooManyParameters);
     }
     let filters = keys.query.is_some() || !keys.ignore_query.is_empty();
-    if query.contains(';') && (filters || has_parameter(query, credential_params)) {
+    if memchr(b';', query.as_bytes()).is_some() && (filters || has_parameter(query, credential_params)) {
         return Err(QueryAmbiguity::Semicolon);
     }
-    let mut found: Vec<(Cow<'_, [u8]>, &str, Role)> = Vec::new();
-    for parameter in query.split('&') {
+    let read = |parameter| {
         let raw = raw_name(parameter);
         let name = decode(raw);
         if filters && !is_clear(raw, &name) {
             return Err(QueryAmbiguity::BadName);
         }
         let role = role(&name, keys, credential_params);
-        if role != Role::LeftOut {
-            found.push((name, parameter, role));
-        }
+        Ok((name, parameter, role))
+    };
+    // Many have one alone, and nothing to sort.
+    if count == 1 {
+        let (_, parameter, role) = read(query)?;
+        add(parameter, role, into);
+        return Ok(());
     }
+    let mut found = parameters(query).map(read).collect::<Result<Vec<_>, _>>()?;
     found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
     for (_, parameter, role) in found {
-        if role == Role::CountsSecretly {
-            into.secret_part(Part::Query, parameter.as_bytes());
-        } else {
-            into.part(Part::Query, parameter.as_bytes());
-        }
+        add(parameter, role, into);
     }
     Ok(())
+}
+
+fn add(parameter: &str, role: Role, into: &mut KeyBuilder) {
+    match role {
+        Role::Counts => into.part(Part::Query, parameter.as_bytes()),
+        Role::CountsSecretly => into.secret_part(Part::Query, parameter.as_bytes()),
+        Role::LeftOut => {}
+    }
+}
+
+/// What stands between two `&`.
+fn parameters(query: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(query);
+    std::iter::from_fn(move || {
+        let parameter = rest?;
+        let Some(end) = memchr(b'&', parameter.as_bytes()) else {
+            return rest.take();
+        };
+        rest = Some(&parameter[end + 1..]);
+        Some(&parameter[..end])
+    })
 }
 
 /// The whole query as one part, where servers disagree on what it says. A secret one, if some of them may find a credential in it.
@@ -106,10 +129,12 @@ pub(super) fn feed_unread(query: Option<&str>, credential_params: &[String], int
 
 /// The raw values of a parameter, in order; an absent `=` is an empty value.
 pub(super) fn values<'q>(query: &'q str, name: &str) -> impl Iterator<Item = &'q str> {
-    query
-        .split('&')
-        .filter(move |parameter| *decode(raw_name(parameter)) == *name.as_bytes())
-        .map(|parameter| parameter.split_once('=').map_or("", |(_, value)| value))
+    parameters(query).filter_map(move |parameter| {
+        let raw = raw_name(parameter);
+        // Decoding makes no name longer.
+        let is_it = raw.len() >= name.len() && *decode(raw) == *name.as_bytes();
+        is_it.then(|| parameter.get(raw.len() + 1..).unwrap_or_default())
+    })
 }
 
 /// Whether one of these is a parameter, should `;` separate them too.
@@ -127,7 +152,7 @@ pub(super) fn may_be_one_of(name: &[u8], names: &[String]) -> bool {
 }
 
 fn raw_name(parameter: &str) -> &str {
-    parameter.split_once('=').map_or(parameter, |(name, _)| name)
+    memchr(b'=', parameter.as_bytes()).map_or(parameter, |end| &parameter[..end])
 }
 
 /// As a form has it: `+` is a space, `%xx` a byte.
