@@ -29,6 +29,7 @@ use super::body::Body;
 use super::buffered::Buffered;
 use super::client::Client;
 use super::failure::Failure;
+use super::fetch::Asker;
 use super::hit::Hit;
 use super::lookup::{Found, Tier};
 use super::message::{Answer, Answering, Form};
@@ -101,19 +102,24 @@ impl<C: Connector> Proxy<C> {
                 let sent =
                     if has_body { Sent::streaming(body, self.client_silence_max) } else { Sent::Empty };
                 let account = Account { key: key.filter(|_| self.debug), ..Account::default() };
+                let this = Arc::clone(self);
+                // Most of what waits first, by itself: a future in another would be moved once more.
+                if let First::Fetch(cacheable, forward, found) = first {
+                    let (client, looked) = client.shared();
+                    let account = Account { forward: Some(forward), ..account };
+                    let mut asker = Asker { client, looked, cacheable, found, account };
+                    return Answering::Later(Box::pin(async move {
+                        let is_head = asker.client.parts.method == Method::HEAD;
+                        let (outcome, response) = this.fetch(&mut asker).await;
+                        this.said(response, route, is_head, (outcome, began))
+                    }));
+                }
                 // Boxed, for it goes through many hands.
-                let (this, client) = (Arc::clone(self), Box::new(client));
+                let client = Box::new(client);
                 return Answering::Later(match first {
                     First::Beyond(cacheable) => Box::pin(async move {
                         let asked = (cacheable, client, sent, account);
                         this.answer_from_beyond(asked, form, began).await
-                    }),
-                    // Most of what waits, each by itself: a future in another would be moved once more.
-                    First::Fetch(cacheable, forward, found) => Box::pin(async move {
-                        let is_head = client.parts.method == Method::HEAD;
-                        let account = Account { forward: Some(forward), ..account };
-                        let (outcome, response) = this.fetch(client, (cacheable, found), account).await;
-                        this.said(response, route, is_head, (outcome, began))
                     }),
                     First::Pass(forward, detail) => Box::pin(async move {
                         let is_head = client.parts.method == Method::HEAD;
@@ -179,8 +185,10 @@ impl<C: Connector> Proxy<C> {
                 Box::pin(self.follow(first, client, sent, account)).await
             }
             First::Fetch(cacheable, forward, found) => {
+                let (client, looked) = client.shared();
                 let account = Account { forward: Some(forward), ..account };
-                Box::pin(self.fetch(client, (cacheable, found), account)).await
+                let mut asker = Asker { client, looked, cacheable, found, account };
+                Box::pin(self.fetch(&mut asker)).await
             }
             First::Head(cacheable, forward) => {
                 let account = Account { forward: Some(forward), ..account };

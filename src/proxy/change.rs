@@ -219,7 +219,7 @@ impl<C: Connector> Proxy<C> {
             }
             Fetched::Pass(mut response, ..) => {
                 *response.status_mut() = status;
-                Err(Box::new(response))
+                Err(response)
             }
             // Nothing was asked about.
             Fetched::Confirmed(_) | Fetched::ConfirmedOnce(..) => Err(Box::new(Response::new(Body::Empty))),

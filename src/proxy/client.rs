@@ -67,10 +67,10 @@ impl Client {
 
     /// With all who have to do with its fetch, of which many outlive the client; and what the shared tier was asked for it, which
     /// is the client's own. A connection is not theirs to hold.
-    pub fn shared(mut self: Box<Self>) -> (Arc<Self>, Looked) {
+    pub fn shared(mut self) -> (Arc<Self>, Looked) {
         self.parts.extensions.clear();
         let looked = std::mem::take(&mut self.looked);
-        (Arc::new(*self), looked)
+        (Arc::new(self), looked)
     }
 
     /// The path, with its percent-encoding undone.

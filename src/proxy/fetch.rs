@@ -22,7 +22,7 @@ use super::coalesce::{Joined, Since};
 use super::errand::Errand;
 use super::failure::Failure;
 use super::fill::Fetched;
-use super::flight::Portion;
+use super::flight::{Flight, Portion, Share};
 use super::forward::Purpose;
 use super::job::is_failure;
 use super::keep::Keeping;
@@ -53,79 +53,94 @@ pub(super) enum Look {
     Alone,
 }
 
+/// One who wants what has to be fetched. In one piece that stays where it is: what waits with it only borrows it.
+pub(super) struct Asker {
+    /// Who it is, and what is wanted.
+    pub client: Arc<Client>,
+    /// What the shared tier was asked for it.
+    pub looked: Looked,
+    /// As what it is kept.
+    pub cacheable: Cacheable,
+    /// What there is: looked up a moment ago.
+    pub found: Found,
+    /// How the answer comes about.
+    pub account: Account,
+}
+
+/// What a look at the flights begins with: a flight, what was declared since it began, and, if it was begun now, what is done for
+/// it and the beginner's share.
+type Boarded = (Arc<Flight>, Since, Option<(Errand, Share)>);
+
 impl<C: Connector> Proxy<C> {
     /// Asks the upstream, or waits for what somebody asked for already.
-    pub(super) async fn fetch(
-        self: &Arc<Self>,
-        client: Box<Client>,
-        (cacheable, found): (Cacheable, Found),
-        mut account: Account,
-    ) -> (Outcome, Response<Body>) {
-        let (client, mut looked) = client.shared();
-        // What there is was looked up a moment ago; who is to begin a fetch looks once more.
-        let mut found = Some(found);
+    pub(super) async fn fetch(self: &Arc<Self>, asker: &mut Asker) -> (Outcome, Response<Body>) {
         for _ in 0..LOOKS_MAX {
-            let find = || self.find_with(&looked, cacheable.key, &client.parts.headers);
-            let found = found.take().unwrap_or_else(find);
-            if self.goes_alone(&cacheable, &client, account.forward, &found) {
+            if self.goes_alone(asker) {
                 break;
             }
-            match self.look_at_flights((&client, &looked), &cacheable, found, &mut account).await {
+            match self.look_at_flights(asker).await {
                 Look::Answered(outcome, response) => return (outcome, response),
-                Look::Again => looked.renew(),
+                Look::Again => {
+                    asker.looked.renew();
+                    let headers = &asker.client.parts.headers;
+                    asker.found = self.find_with(&asker.looked, asker.cacheable.key, headers);
+                }
                 Look::Alone => break,
             }
         }
-        account.collapsed = false;
-        Box::pin(self.fetch_alone((client, looked), &cacheable, account)).await
+        asker.account.collapsed = false;
+        Box::pin(self.fetch_alone(asker)).await
     }
 
-    /// Joins the fetch of this key, or begins it, and waits for what comes of it.
-    async fn look_at_flights(
-        self: &Arc<Self>,
-        (client, looked): (&Arc<Client>, &Looked),
-        cacheable: &Cacheable,
-        found: Found,
-        account: &mut Account,
-    ) -> Look {
+    /// Joins the fetch of this key, or begins it; or says what makes that needless.
+    fn board(self: &Arc<Self>, asker: &Asker) -> Result<Boarded, Box<Look>> {
+        let Asker { client, looked, cacheable, found, account } = asker;
         let headers = &client.parts.headers;
-        let asker = (client, looked.patience);
-        let job = match self.job_about(asker, cacheable, found.stored.clone(), Purpose::Keep) {
-            Ok(job) => job,
-            Err(failure) => return answered(failed(failure, account)),
-        };
+        let job = self.job_about((client, looked.patience), cacheable, found.stored.clone(), Purpose::Keep);
+        let job = job.map_err(|failure| Box::new(answered(failed(failure, account))))?;
         let is_here = || {
             let found = self.find(cacheable.key, headers);
             let serves = || found.verdict_for(client.kinds, headers, self.clock.now()) == Verdict::Serve;
             found.stored.is_some() && serves()
         };
-        let joined =
-            self.flights.join(found.key, (client, cacheable), |flight| self.labels_of(flight), is_here);
-        let (flight, since, landing, portion) = match joined {
-            Joined::Waiting(flight, since) => {
-                let landing = flight.landing().await;
-                (flight, since, landing, None)
-            }
-            Joined::Began(flight, pilot, portion) => {
+        match self.flights.join(found.key, (client, cacheable), |flight| self.labels_of(flight), is_here) {
+            Joined::Waiting(flight, since) => Ok((flight, since, None)),
+            Joined::Began(flight, pilot, share) => {
                 // Here as long as this client waits for it; what is left of it when the answer's head is here, or when this
                 // client goes away, is done behind it.
-                let mut errand = Errand::new(Arc::clone(self).fly(job, pilot));
-                let landing = errand.until(|| flight.landed()).await.unwrap_or(ABANDONED);
-                (flight, Since::Nothing, landing, Some(portion))
+                let errand = Errand::new(Arc::clone(self).fly(job, pilot));
+                Ok((flight, Since::Nothing, Some((errand, share))))
             }
             Joined::AlreadyHere => {
                 let hit = self.hit(cacheable.key, &client.parts);
-                return hit.map_or(Look::Again, |response| Look::Answered(Outcome::Hit, response));
+                Err(Box::new(hit.map_or(Look::Again, |response| Look::Answered(Outcome::Hit, response))))
+            }
+        }
+    }
+
+    /// Joins the fetch of this key, or begins it, and waits for what comes of it.
+    async fn look_at_flights(self: &Arc<Self>, asker: &mut Asker) -> Look {
+        let (flight, since, begun) = match self.board(asker) {
+            Ok(boarded) => boarded,
+            Err(look) => return *look,
+        };
+        // Boxed, as all that few wait for: the others should not carry the room for it about.
+        let (landing, portion) = match begun {
+            None => (Box::pin(flight.landing()).await, None),
+            Some((mut errand, share)) => {
+                (errand.until(|| flight.landed()).await.unwrap_or(ABANDONED), Some(share))
             }
         };
+        let Asker { client, cacheable, found, account, .. } = asker;
+        let headers = &client.parts.headers;
         account.collapsed = portion.is_none();
-        if since == Since::Something && !self.is_landing_live(&landing).await {
+        if since == Since::Something && !Box::pin(self.is_landing_live(&landing)).await {
             // It was asked for before something that this client may know of.
             self.flights.retire(found.key, &flight);
             self.telemetry.coalescing.parted.add_one();
             return Look::Again;
         }
-        if let Some(stale) = self.instead(&found, &landing, &client.parts, account) {
+        if let Some(stale) = self.instead(found, &landing, &client.parts, account) {
             return Look::Answered(Outcome::Stale, stale);
         }
         match (landing, portion) {
@@ -179,7 +194,7 @@ impl<C: Connector> Proxy<C> {
             }
             Some(Portion::Answer(response)) => match landing {
                 Landing::NotKept(why, status) => {
-                    single(response, &account.clone().not_kept(*why).answered(*status))
+                    single(*response, &account.clone().not_kept(*why).answered(*status))
                 }
                 _ => return Look::Alone,
             },
@@ -189,18 +204,14 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// Asks the upstream without giving others a part in it. What may be kept is kept all the same.
-    async fn fetch_alone(
-        self: &Arc<Self>,
-        (client, looked): (Arc<Client>, Looked),
-        cacheable: &Cacheable,
-        account: Account,
-    ) -> (Outcome, Response<Body>) {
+    async fn fetch_alone(self: &Arc<Self>, asker: &Asker) -> (Outcome, Response<Body>) {
+        let Asker { client, looked, cacheable, account, .. } = asker;
         let parts = &client.parts;
         let remembered = self.remembers(cacheable, &parts.headers);
         let purpose = if remembered { Purpose::Retry } else { Purpose::Keep };
-        let job = match self.job((&client, &looked), cacheable, purpose) {
+        let job = match self.job((client, looked), cacheable, purpose) {
             Ok(job) => job,
-            Err(failure) => return failed(failure, &account),
+            Err(failure) => return failed(failure, account),
         };
         let kept = job.terms.kept.clone();
         let fetched = match self.ask(job, &mut None).await {
@@ -208,25 +219,25 @@ impl<C: Connector> Proxy<C> {
             Err(error) => {
                 let failure = Failure::from(error);
                 return self
-                    .stale_instead(kept.as_ref(), Trouble::Failure(failure), parts, &account)
-                    .map_or_else(|| failed(failure, &account), |stale| (Outcome::Stale, stale));
+                    .stale_instead(kept.as_ref(), Trouble::Failure(failure), parts, account)
+                    .map_or_else(|| failed(failure, account), |stale| (Outcome::Stale, stale));
             }
         };
         match fetched {
             Fetched::Pass(response, why, status) => {
                 if is_failure(status)
                     && let Some(stale) =
-                        self.stale_instead(kept.as_ref(), Trouble::Answer(status), parts, &account)
+                        self.stale_instead(kept.as_ref(), Trouble::Answer(status), parts, account)
                 {
                     return (Outcome::Stale, stale);
                 }
-                (Outcome::Miss, single(response, &account.not_kept(why).answered(status)))
+                (Outcome::Miss, single(*response, &account.clone().not_kept(why).answered(status)))
             }
-            Fetched::Confirmed(confirmed) => (Outcome::Miss, self.confirmed_to(&confirmed, parts, &account)),
+            Fetched::Confirmed(confirmed) => (Outcome::Miss, self.confirmed_to(&confirmed, parts, account)),
             Fetched::ConfirmedOnce(confirmed, why) => {
-                (Outcome::Miss, self.confirmed_to(&confirmed, parts, &account.not_kept(why)))
+                (Outcome::Miss, self.confirmed_to(&confirmed, parts, &account.clone().not_kept(why)))
             }
-            Fetched::Keep(keeping) => (Outcome::Miss, self.keep_for(keeping, parts, &account).await),
+            Fetched::Keep(keeping) => (Outcome::Miss, self.keep_for(keeping, parts, account).await),
         }
     }
 
@@ -250,20 +261,14 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// Whether this request takes no part in others' fetches.
-    fn goes_alone(
-        &self,
-        cacheable: &Cacheable,
-        client: &Client,
-        forward: Option<Forward>,
-        found: &Found,
-    ) -> bool {
+    fn goes_alone(&self, Asker { client, cacheable, found, account, .. }: &Asker) -> bool {
         // RFC 9111, 5.2.1.4: a client that wants nothing older than its own asking gets nothing that was asked for before,
         // also where nothing is kept yet. What comes for one that says no-store is nobody else's to wait for.
         let wants_its_own = || {
             let asked = RequestDirectives::read(&client.parts.headers);
             asked.no_cache || asked.no_store || asked.max_age.is_some_and(|oldest| oldest.is_zero())
         };
-        if (client.kinds.directs_caches() && wants_its_own()) || forward == Some(Forward::Request) {
+        if (client.kinds.directs_caches() && wants_its_own()) || account.forward == Some(Forward::Request) {
             return true;
         }
         if self.snapshot.routes.get(client.route).coalesce == Coalesce::Off {

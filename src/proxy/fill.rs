@@ -4,6 +4,7 @@
 //! kept (`validate`), completes it (`part`), or is for one client only. `fly` is a fetch for many: an
 //! errand of who begins it, so that no client's leaving stops what others wait for.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +40,8 @@ pub enum Fetched {
     Confirmed(Confirmed),
     /// … and may not be kept any longer.
     ConfirmedOnce(Confirmed, NotStored),
-    /// It is for one client only. The status is the upstream's.
-    Pass(Response<Body>, NotStored, StatusCode),
+    /// It is for one client only. The status is the upstream's. Boxed, for it goes from hand to hand.
+    Pass(Box<Response<Body>>, NotStored, StatusCode),
 }
 
 impl Fetched {
@@ -57,43 +58,42 @@ impl Fetched {
 pub(super) type Exchange = (Response<Received>, Facts);
 
 impl<C: Connector> Proxy<C> {
-    /// The way of a flight: asks, or lets another instance ask; announces; pumps.
-    pub(super) async fn fly(self: Arc<Self>, job: Job, pilot: Pilot) {
+    /// The way of a flight: asks, or lets another instance ask; announces; pumps. The lease is for all instances: an error, or a task
+    /// that ends halfway, drops it, and then the others learn that it failed.
+    ///
+    /// No `async fn`: the future of one has room for its arguments twice, and there are as many of these as requests that wait.
+    pub(super) fn fly(self: Arc<Self>, job: Job, mut pilot: Pilot) -> impl Future<Output = ()> + Send {
         let mut lease = None;
-        if self.is_led(&job.terms) {
-            let key = pilot.key().unwrap_or(job.terms.cacheable.key);
-            // Boxed, as all that few flights need: the others should not carry the room for it about.
-            match Box::pin(self.lead(&job.terms, key)).await {
-                Lead::Found(found) => return pilot.found(found),
-                Lead::Part => return pilot.part(),
-                Lead::Fetch(taken) => lease = taken,
-            }
-        }
-        self.fly_alone(job, pilot, lease).await;
-    }
-
-    /// … for this instance, and for all others if it has the lease. An error, or a task that ends halfway, drops the lease:
-    /// then the others learn that it failed.
-    async fn fly_alone(self: Arc<Self>, job: Job, mut pilot: Pilot, mut lease: Option<Lease>) {
-        match self.ask(job, &mut lease).await {
-            Ok(Fetched::Keep(keeping)) if keeping.arrived.lifetime.can_be_shared() => {
-                // What will not lie in the shared tier, others need not wait for.
-                let lease = lease.filter(|_| self.is_to_be_shared(&keeping));
-                pilot.keep(keeping.key, Arc::clone(&keeping.arrived));
-                Box::pin(self.pump(keeping, Some(&pilot), lease)).await;
-            }
-            Ok(Fetched::Confirmed(confirmed)) if confirmed.stored.lifetime.can_be_shared() => {
-                pilot.confirm(confirmed);
-            }
-            Ok(fetched) => {
-                if let Some(lease) = lease.filter(|_| !fetched.is_fault_of_request()) {
-                    lease.land(Landed::NotShared);
-                }
-                if let Some(keeping) = Self::hand_over(fetched, pilot) {
-                    Box::pin(self.pump(keeping, None, None)).await;
+        async move {
+            if self.is_led(&job.terms) {
+                let key = pilot.key().unwrap_or(job.terms.cacheable.key);
+                // Boxed, as all that few flights need: the others should not carry the room for it about.
+                match Box::pin(self.lead(&job.terms, key)).await {
+                    Lead::Found(found) => return pilot.found(found),
+                    Lead::Part => return pilot.part(),
+                    Lead::Fetch(taken) => lease = taken.map(Box::new),
                 }
             }
-            Err(error) => pilot.fail(error),
+            match self.ask(job, &mut lease).await {
+                Ok(Fetched::Keep(keeping)) if keeping.arrived.lifetime.can_be_shared() => {
+                    // What will not lie in the shared tier, others need not wait for.
+                    let lease = lease.filter(|_| self.is_to_be_shared(&keeping)).map(|lease| *lease);
+                    pilot.keep(keeping.key, Arc::clone(&keeping.arrived));
+                    Box::pin(self.pump(keeping, Some(&pilot), lease)).await;
+                }
+                Ok(Fetched::Confirmed(confirmed)) if confirmed.stored.lifetime.can_be_shared() => {
+                    pilot.confirm(confirmed);
+                }
+                Ok(fetched) => {
+                    if let Some(lease) = lease.filter(|_| !fetched.is_fault_of_request()) {
+                        lease.land(Landed::NotShared);
+                    }
+                    if let Some(keeping) = Self::hand_over(fetched, pilot) {
+                        Box::pin(self.pump(keeping, None, None)).await;
+                    }
+                }
+                Err(error) => pilot.fail(error),
+            }
         }
     }
 
@@ -125,7 +125,11 @@ impl<C: Connector> Proxy<C> {
     }
 
     /// Sends the request and decides over the answer's head. What is kept at once takes the lease along.
-    pub(super) async fn ask(&self, job: Job, lease: &mut Option<Lease>) -> Result<Fetched, UpstreamError> {
+    pub(super) async fn ask(
+        &self,
+        job: Job,
+        lease: &mut Option<Box<Lease>>,
+    ) -> Result<Fetched, UpstreamError> {
         let Job { request, terms } = job;
         let exchange = self.exchange(request, &terms).await?;
         let (asks_about_kept, asks_for_rest) = match &terms.question {
@@ -214,7 +218,7 @@ impl<C: Connector> Proxy<C> {
             Err(why) => {
                 self.snapshot.metrics(terms.route).not_stored(why);
                 self.learn(terms, &response, why, facts.times.answered_at);
-                Fetched::Pass(passing(response), why, status)
+                Fetched::Pass(Box::new(passing(response)), why, status)
             }
         }
     }

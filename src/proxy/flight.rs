@@ -54,7 +54,7 @@ pub enum Portion {
     /// A place at the body from its first byte on, taken before anything of it can have gone by.
     Reader(Arc<Arrived>, Reader),
     /// The whole answer, because nobody else may have it.
-    Answer(Response<Body>),
+    Answer(Box<Response<Body>>),
     /// What was kept already and is good still, …
     Confirmed(Confirmed),
     /// … and may not be kept any longer.
@@ -195,7 +195,7 @@ pub(super) mod example {
 
     /// An answer with this body.
     pub fn portion(body: &Bytes) -> Portion {
-        Portion::Answer(Response::new(Body::Kept(body.clone())))
+        Portion::Answer(Box::new(Response::new(Body::Kept(body.clone()))))
     }
 
     /// Some bytes of which it can be told whether anybody has them.
@@ -305,7 +305,7 @@ mod tests {
         assert!(!body.is_unique() && share.take().is_some() && share.take().is_none());
         assert!(body.is_unique());
         flight.serve_beginner(portion(&body));
-        flight.serve_beginner(Portion::Answer(Response::new(Body::Empty)));
+        flight.serve_beginner(Portion::Answer(Box::new(Response::new(Body::Empty))));
         assert!(body.is_unique(), "another took its place");
         flight.serve_beginner(portion(&body));
         drop(share);

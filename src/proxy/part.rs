@@ -37,7 +37,7 @@ impl<C: Connector> Proxy<C> {
         cacheable: Cacheable,
         account: Account,
     ) -> (Outcome, Response<Body>) {
-        let (client, looked) = client.shared();
+        let (client, looked) = (*client).shared();
         let parts = &client.parts;
         let job = match self.job((&client, &looked), &cacheable, Purpose::Range) {
             Ok(job) => job,
@@ -63,7 +63,7 @@ impl<C: Connector> Proxy<C> {
         match self.decide((response, facts), &terms) {
             Fetched::Keep(keeping) => (Outcome::Miss, self.keep_for(keeping, parts, &account).await),
             Fetched::Pass(response, why, status) => {
-                (Outcome::Miss, single(response, &account.not_kept(why).answered(status)))
+                (Outcome::Miss, single(*response, &account.not_kept(why).answered(status)))
             }
             // Nothing was asked about.
             Fetched::Confirmed(confirmed) | Fetched::ConfirmedOnce(confirmed, _) => {

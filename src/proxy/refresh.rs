@@ -42,7 +42,7 @@ impl<C: Connector> Proxy<C> {
             return;
         }
         // Without a job there is nothing to begin: the next request that has to wait is told why.
-        let (asker, looked) = Box::new(client.clone()).shared();
+        let (asker, looked) = client.clone().shared();
         let Ok(job) = self.job((&asker, &looked), cacheable, Purpose::Keep) else {
             return;
         };

@@ -24,7 +24,7 @@ impl<C: Connector> Proxy<C> {
         &self,
         (response, facts): Exchange,
         terms: &Terms,
-        lease: &mut Option<Lease>,
+        lease: &mut Option<Box<Lease>>,
     ) -> Option<Fetched> {
         let kept = terms.kept.as_ref()?;
         // It may have been declared invalid while we waited to ask: then what the upstream finds unchanged, by a validator that
@@ -52,7 +52,7 @@ impl<C: Connector> Proxy<C> {
         &self,
         kept: &Arc<Stored>,
         by: &http::HeaderMap,
-        (facts, lease): (Facts, &mut Option<Lease>),
+        (facts, lease): (Facts, &mut Option<Box<Lease>>),
         terms: &Terms,
     ) -> (Arc<Stored>, Result<(), NotStored>) {
         let status: StatusCode = kept.head.status;
@@ -90,7 +90,12 @@ impl<C: Connector> Proxy<C> {
                 if self.entry_at(&key).is_none_or(|now_there| Arc::ptr_eq(&now_there, kept))
                     && self.put(key, Arc::clone(&stored))
                 {
-                    self.share(&facts, (base, key, vary), &stored, (New::Head, lease.take()));
+                    self.share(
+                        &facts,
+                        (base, key, vary),
+                        &stored,
+                        (New::Head, lease.take().map(|lease| *lease)),
+                    );
                 }
                 self.uncacheable.forget(&base);
                 (stored, Ok(()))

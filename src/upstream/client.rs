@@ -6,7 +6,7 @@
 //! Dropping the future of `send` drops the request and closes its connection: whoever calls decides whose life it hangs on.
 
 use std::error::Error;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,31 +65,34 @@ impl<C: Connector> Client<C> {
 
     /// Sends a request and waits for the head of its answer. `again`: the same once more, if it can be had. `silence_max`: of the
     /// request's body.
-    pub async fn send(
+    ///
+    /// No `async fn`: the future of one has room for its arguments twice, and there are as many of these as requests that wait.
+    pub fn send(
         &self,
         permit: Permit,
-        request: Box<Request<Sent>>,
+        mut request: Box<Request<Sent>>,
         again: impl Fn() -> Option<Box<Request<Sent>>> + Send,
         silence_max: Duration,
-    ) -> Result<Response<Received>, UpstreamError> {
+    ) -> impl Future<Output = Result<Response<Received>, UpstreamError>> + Send {
         let mut retries_left = if may_be_sent_again(&request) { self.settings.retries } else { 0 };
-        let mut request = request;
-        loop {
-            let progress = request.body().progress();
-            let failure = match self.ask(request, progress.as_deref(), silence_max).await {
-                Ok((response, lent)) => {
-                    return self.received(response, (lent, progress.as_deref()), permit);
-                }
-                Err(failure) => failure,
-            };
-            self.count(failure);
-            let may_retry = failure.may_retry() && retries_left > 0;
-            let Some(again) = may_retry.then(&again).flatten() else {
-                return Err(failure);
-            };
-            retries_left -= 1;
-            self.telemetry.upstream.retries.add_one();
-            request = again;
+        async move {
+            loop {
+                let progress = request.body().progress();
+                let failure = match self.ask(request, progress.as_deref(), silence_max).await {
+                    Ok((response, lent)) => {
+                        return self.received(response, (lent, progress.as_deref()), permit);
+                    }
+                    Err(failure) => failure,
+                };
+                self.count(failure);
+                let may_retry = failure.may_retry() && retries_left > 0;
+                let Some(again) = may_retry.then(&again).flatten() else {
+                    return Err(failure);
+                };
+                retries_left -= 1;
+                self.telemetry.upstream.retries.add_one();
+                request = again;
+            }
         }
     }
 
@@ -103,18 +106,8 @@ impl<C: Connector> Client<C> {
         self.telemetry.upstream.requests.add_one();
         let limit = self.settings.response_timeout;
         loop {
-            let mut now = Instant::now();
-            let kept = self.pool.out().take(now);
-            let is_kept = kept.is_ok();
-            let mut lent = match kept {
-                Ok(lent) => lent,
-                Err(out) => {
-                    let link = Box::pin(self.connect()).await?;
-                    now = Instant::now();
-                    out.with(link)
-                }
-            };
-            let failure = match lent.link.ask(*request, progress, (now, limit)).await {
+            let (mut lent, is_kept, now) = self.lend().await?;
+            let failure = match lent.link.ask(request, progress, (now, limit)).await {
                 Ok(response) => return Ok((response, lent)),
                 Err(failure) => failure,
             };
@@ -131,7 +124,19 @@ impl<C: Connector> Client<C> {
         }
     }
 
-    async fn connect(&self) -> Result<Link, UpstreamError> {
+    /// A connection, whether it was kept alive, and when it was there.
+    async fn lend(&self) -> Result<(Lent, bool, Instant), UpstreamError> {
+        let now = Instant::now();
+        match self.pool.out().take(now) {
+            Ok(lent) => Ok((lent, true, now)),
+            Err(out) => {
+                let link = Box::pin(self.connect()).await?;
+                Ok((out.with(link), false, Instant::now()))
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Box<Link>, UpstreamError> {
         let mut connector = self.connector.clone();
         let diagnose = |error: BoxError| self.diagnose_connect(&*error);
         poll_fn(|context| connector.poll_ready(context)).await.map_err(diagnose)?;

@@ -9,7 +9,7 @@
 //! hyper then gives back unsent.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
@@ -66,35 +66,38 @@ const RUNG: u8 = 2;
 const ROUNDS_MAX: usize = 8;
 
 impl Link {
-    /// On a stream that has just been opened. `patience` is the first alarm's.
-    pub(super) async fn open<IO>(http: &Builder, io: IO, patience: Duration) -> hyper::Result<Self>
+    /// On a stream that has just been opened. `patience` is the first alarm's. Boxed, for it goes from hand to hand with each request.
+    pub(super) async fn open<IO>(http: &Builder, io: IO, patience: Duration) -> hyper::Result<Box<Self>>
     where
         IO: Read + Write + Unpin + Send + 'static,
     {
         let (sender, connection) = http.handshake(io).await?;
         let bell = Arc::new(Bell { state: AtomicU8::new(MUTED), task: Mutex::default() });
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             connection: Some(Box::pin(connection.with_upgrades())),
             waker: Waker::from(Arc::clone(&bell)),
             bell,
             alarm: Box::pin(tokio::time::sleep(patience)),
-        })
+        }))
     }
 
     /// Sends a request and waits for the head of its answer, as long as no more than `limit` passes from `now` on, or without the
     /// request's body moving. If the future is dropped the link must be, too: what comes would be taken for the next answer.
-    pub(super) fn ask<'l>(
-        &'l mut self,
-        request: Request<Sent>,
-        progress: Option<&'l Progress>,
+    pub(super) async fn ask(
+        &mut self,
+        request: Box<Request<Sent>>,
+        progress: Option<&Progress>,
         (now, limit): (Instant, Duration),
-    ) -> impl Future<Output = Result<Response<Incoming>, NoHead>> + 'l {
-        // Before there is a future that would have room for the request: it is large.
-        let mut answer = Box::pin(self.sender.try_send_request(request));
+    ) -> Result<Response<Incoming>, NoHead> {
+        let mut answer = pin!({
+            // Its memory goes back as soon as it is sent.
+            let request = request;
+            self.sender.try_send_request(*request)
+        });
         let mut deadline = now + limit;
         let mut moved = 0;
-        poll_fn(move |context| {
+        poll_fn(|context| {
             self.drive(context, |context, alarm| {
                 if let Poll::Ready(answered) = answer.as_mut().poll(context) {
                     return Poll::Ready(answered.map_err(|error| NoHead::Broken(Box::new(error))));
@@ -114,6 +117,7 @@ impl Link {
                 }
             })
         })
+        .await
     }
 
     /// Polls what is waited for and the connection, as long as one gets on by the other.

@@ -40,7 +40,7 @@ pub(super) struct Pool {
 /// A link that somebody uses, and where it goes when it is idle again.
 #[derive(Debug)]
 pub(super) struct Lent {
-    pub(super) link: Link,
+    pub(super) link: Box<Link>,
     /// The place it belongs to.
     home: usize,
     out: Out,
@@ -60,7 +60,7 @@ struct Place {
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     since: Instant,
 }
 
@@ -97,7 +97,7 @@ impl Pool {
     }
 
     /// The one of this thread that was used last, or one of another; and where it belongs.
-    fn take(&self, now: Instant) -> Option<(Link, usize)> {
+    fn take(&self, now: Instant) -> Option<(Box<Link>, usize)> {
         let here = here();
         let there = |further| {
             (self.idle.load(Relaxed) > 0).then(|| self.take_at((here + further) % PLACES, now)).flatten()
@@ -105,7 +105,7 @@ impl Pool {
         self.take_at(here, now).or_else(|| (1..PLACES).find_map(there))
     }
 
-    fn take_at(&self, home: usize, now: Instant) -> Option<(Link, usize)> {
+    fn take_at(&self, home: usize, now: Instant) -> Option<(Box<Link>, usize)> {
         let mut place = self.place(home);
         let Idle { link, since } = place.links.pop()?;
         self.idle.fetch_sub(1, Relaxed);
@@ -123,7 +123,7 @@ impl Pool {
         None
     }
 
-    fn keep(self: &Arc<Self>, link: Link, home: usize) {
+    fn keep(self: &Arc<Self>, link: Box<Link>, home: usize) {
         let has_room = |idle| (idle + self.out.load(Relaxed) < self.links_max).then_some(idle + 1);
         if self.idle_max == 0 || self.idle.fetch_update(Relaxed, Relaxed, has_room).is_err() {
             return;
@@ -193,7 +193,7 @@ impl Out {
     }
 
     /// One that was opened for it.
-    pub(super) fn with(self, link: Link) -> Lent {
+    pub(super) fn with(self, link: Box<Link>) -> Lent {
         Lent { link, home: here(), out: self }
     }
 }

@@ -33,8 +33,8 @@ struct Coming {
     came_at: Option<Instant>,
     /// What was read already, and is given first.
     ahead: Bytes,
-    /// What came behind it.
-    behind: Option<Result<Frame<Bytes>, BodyError>>,
+    /// What came behind it. Boxed, for it is seldom there.
+    behind: Option<Box<Result<Frame<Bytes>, BodyError>>>,
 }
 
 /// Goes back when it is dropped: hyper reads what is here of an answer that nobody wants, and says whether that was all.
@@ -83,7 +83,7 @@ impl Received {
                 }
                 Some(frame) => {
                     let is_trailers = frame.is_ok();
-                    self.0.behind = Some(frame);
+                    self.0.behind = Some(Box::new(frame));
                     break is_trailers;
                 }
             }
@@ -130,7 +130,7 @@ impl Coming {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ahead)))));
         }
         if let Some(behind) = self.behind.take() {
-            return Poll::Ready(Some(behind));
+            return Poll::Ready(Some(*behind));
         }
         let Poll::Ready(frame) = self.poll_incoming(context) else {
             ready!(self.silence.poll(context));
@@ -154,7 +154,7 @@ impl Coming {
         }
         // One turn later: what came before it, and the head, have not been written yet, and would be lost with the client's
         // connection.
-        self.behind = Some(Err(BodyError::BrokenOff));
+        self.behind = Some(Box::new(Err(BodyError::BrokenOff)));
         context.waker().wake_by_ref();
         Poll::Pending
     }
