@@ -19,16 +19,20 @@ use super::plan::Cacheable;
 use crate::invalidation::{Fate, Record};
 use crate::object::{Key, Labels};
 use crate::semantics::NotStored;
+use crate::store::Seed;
 use crate::telemetry::Telemetry;
 use crate::upstream::UpstreamError;
 
 /// All fetches that others may join.
 #[derive(Debug)]
 pub struct Flights {
-    table: Mutex<HashMap<Key, Arc<Flight>>>,
+    table: Mutex<Table>,
     record: Arc<Record>,
     telemetry: Arc<Telemetry>,
 }
+
+/// Keys are digests already, and four times a flight they are looked up: std's own hash would cost ten times as much.
+type Table = HashMap<Key, Arc<Flight>, Seed>;
 
 /// Whether something was declared between the beginning of a fetch and somebody's joining it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +67,7 @@ pub enum Joined {
 impl Flights {
     /// None yet.
     pub fn new(telemetry: Arc<Telemetry>, record: Arc<Record>) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), record, telemetry })
+        Arc::new(Self { table: Mutex::new(Table::with_hasher(Seed::drawn())), record, telemetry })
     }
 
     /// Joins the fetch of this key or begins it. `is_here` looks once more whether it is kept by now: a flight is taken
@@ -122,7 +126,7 @@ impl Flights {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
