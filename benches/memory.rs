@@ -88,11 +88,11 @@ fn stored() -> Arc<Stored> {
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1024"));
     headers.insert(DATE, HeaderValue::from_static("Sat, 21 Nov 2026 00:00:00 GMT"));
     let labels = Labels::new(vec![Tag::route("things"), Tag::path(b"/things")], b"/things");
-    let head =
-        Packed::new(&Head { status: StatusCode::OK, headers }, Bytes::from_static(&[b'x'; 1024]), &labels);
+    let head = Packed::new(&Head { status: StatusCode::OK, headers }, Bytes::from_static(&[b'x'; 1024]));
     Arc::new(Stored {
         head,
         part: None,
+        labels,
         requested_at: NOW,
         lifetime: Lifetime {
             fresh_until: NOW.plus(Duration::from_secs(3600)),

@@ -103,10 +103,11 @@ fn stored(length: usize) -> Stored {
     let field = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     let headers: HeaderMap = FIELDS.iter().map(field).collect();
     let labels = Labels::new(vec![Tag::route("things"), Tag::path(b"/things")], b"/things");
-    let head = Packed::new(&Head { status: StatusCode::OK, headers }, body(length), &labels);
+    let head = Packed::new(&Head { status: StatusCode::OK, headers }, body(length));
     Stored {
         head,
         part: None,
+        labels,
         requested_at: NOW,
         lifetime: Lifetime {
             fresh_until: NOW.plus(Duration::from_secs(60)),

@@ -134,14 +134,11 @@ fn kept(said: Said<'_>) -> (Envelope, Stored) {
         headers.append(name, HeaderValue::from_bytes(value).expect("a value"));
     }
     let stored = Stored {
-        head: Packed::new(
-            &Head { status: said.status, headers },
-            Bytes::new(),
-            &Labels::of(&said.tags, &path()),
-        ),
+        head: Packed::new(&Head { status: said.status, headers }, Bytes::new()),
+        labels: Labels::of(&said.tags, &path()),
         requested_at: said.requested_at,
         lifetime: said.lifetime,
-        ..with_body(StatusCode::OK, HeaderMap::new(), Vec::new(), &Labels::default())
+        ..with_body(StatusCode::OK, HeaderMap::new(), Vec::new(), Labels::default())
     };
     (said.envelope, stored)
 }
@@ -168,17 +165,17 @@ fn answer(text: &[u8]) -> (Envelope, Stored) {
         }
     }
     let status = if status == StatusCode::PARTIAL_CONTENT { StatusCode::OK } else { status };
-    let stored = with_body(status, headers, body, &Labels::of(&tags, &path()));
+    let stored = with_body(status, headers, body, Labels::of(&tags, &path()));
     let vary = VaryOn::on(vary);
     (Envelope { key: key(b"/variant"), vary, rules: 4, epoch: Epoch([1; 16]), position: 3 }, stored)
 }
 
-fn with_body(status: StatusCode, headers: HeaderMap, body: Vec<u8>, labels: &Labels) -> Stored {
+fn with_body(status: StatusCode, headers: HeaderMap, body: Vec<u8>, labels: Labels) -> Stored {
     let now = Timestamp::from_millis(1_795_219_200_000);
-    let head = Packed::new(&Head { status, headers }, Bytes::from(body), labels);
     Stored {
-        head,
+        head: Packed::new(&Head { status, headers }, Bytes::from(body)),
         part: None,
+        labels,
         body_id: 7,
         requested_at: now,
         lifetime: Lifetime {

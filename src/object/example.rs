@@ -94,11 +94,10 @@ impl Answer {
     pub(super) fn stored(mut self) -> Stored {
         // No head that is kept has one.
         self.headers.remove(AGE);
-        let labels = Labels::of(&self.tags, &path());
-        let head = Packed::new(&Head { status: self.status, headers: self.headers }, self.body, &labels);
         Stored {
-            head,
+            head: Packed::new(&Head { status: self.status, headers: self.headers }, self.body),
             part: None,
+            labels: Labels::of(&self.tags, &path()),
             body_id: self.body_id,
             requested_at: self.requested_at,
             lifetime: self.lifetime,

@@ -1,5 +1,4 @@
-//! `Packed`: status and fields of an answer as the lines that HTTP/1.1 sends, right behind them its body if that is short, and
-//! beside it what it can be called by.
+//! `Packed`: status and fields of an answer as the lines that HTTP/1.1 sends, and right behind them its body if that is short.
 //!
 //! They are written when the answer is stored, so that a hit sends them as they stand and touches few lines of memory. Whoever
 //! needs single fields has them read back: that is for what is rarer than a hit. Invariant: what is read back is what was
@@ -10,7 +9,6 @@ use http::header::{AGE, CONNECTION, CONTENT_LENGTH, DATE, ETAG, LAST_MODIFIED, T
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::head::Head;
-use super::tag::{Labels, Names};
 use crate::arena::Twin;
 use crate::semantics::fields::CACHE_STATUS;
 use crate::semantics::validation::has_validator;
@@ -32,8 +30,6 @@ pub struct Packed {
     is_framed: bool,
     /// A body that is not short.
     long: Option<Box<Long>>,
-    /// Those of the fetch it came by. Behind the text they would take no block of their own, but some texts into a larger one.
-    labels: Labels,
 }
 
 #[derive(Clone, Debug)]
@@ -52,10 +48,10 @@ const COLON: &[u8] = b": ";
 const LINE_END: &[u8] = b"\r\n";
 
 impl Packed {
-    /// Packs a head, its body, and what they can be called by.
-    pub fn new(head: &Head, body: Bytes, labels: &Labels) -> Self {
+    /// Packs a head and its body.
+    pub fn new(head: &Head, body: Bytes) -> Self {
         let fields = || head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        Self::of(head.status, fields, body, labels)
+        Self::of(head.status, fields, body)
     }
 
     /// The same for names and values as a head has them.
@@ -63,7 +59,6 @@ impl Packed {
         status: StatusCode,
         fields: impl Fn() -> F,
         body: Bytes,
-        labels: &Labels,
     ) -> Self {
         let mut length = itoa::Buffer::new();
         let length = length.format(body.len()).as_bytes();
@@ -109,7 +104,6 @@ impl Packed {
             body_at: offset(body_at),
             is_framed: lengths <= 1 && is_told && may_have_body(status),
             long: (!is_joined).then(|| Box::new(Long { body, twin: Twin::default() })),
-            labels: labels.clone(),
         }
     }
 
@@ -215,14 +209,9 @@ impl Packed {
         Head { status: self.status, headers: self.headers() }
     }
 
-    /// What it can be called by.
-    pub fn names(&self) -> Names<'_> {
-        self.labels.names()
-    }
-
-    /// Bytes of the lines, and of what it can be called by.
-    pub fn bytes_beside_body(&self) -> usize {
-        at(self.body_at) + self.labels.bytes()
+    /// Bytes of the lines.
+    pub fn lines_bytes(&self) -> usize {
+        at(self.body_at)
     }
 }
 
@@ -246,17 +235,12 @@ fn at(offset: u32) -> usize {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tag::Tag;
     use super::*;
     use crate::semantics::example::headers;
 
-    fn labels() -> Labels {
-        Labels::new(vec![Tag::named("1"), Tag::named("2")], b"/path")
-    }
-
     fn packed(status: u16, fields: &[(&str, &str)], body: &'static [u8]) -> Packed {
         let head = Head { status: StatusCode::from_u16(status).unwrap(), headers: headers(fields) };
-        Packed::new(&head, Bytes::from_static(body), &labels())
+        Packed::new(&head, Bytes::from_static(body))
     }
 
     #[test]
@@ -286,12 +270,11 @@ mod tests {
     fn a_long_body_is_kept_as_it_came() {
         let came = Bytes::from(vec![b'x'; JOINED_BYTES_MAX + 1]);
         let head = Head { status: StatusCode::OK, headers: HeaderMap::new() };
-        let packed = Packed::new(&head, came.clone(), &labels());
+        let packed = Packed::new(&head, came.clone());
         assert_eq!((packed.body().as_ptr(), packed.body_bytes()), (came.as_ptr(), &came[..]));
         assert!(!packed.is_joined());
         assert_eq!(packed.message().unwrap(), b"content-length: 16385\r\n\r\n");
-        assert_eq!(packed.names(), labels().names());
-        let packed = Packed::new(&head, came.slice(1..), &labels());
+        let packed = Packed::new(&head, came.slice(1..));
         assert!(packed.is_joined() && packed.message().unwrap().ends_with(&came[1..]));
         assert_eq!((packed.body(), packed.body_bytes()), (came.slice(1..), &came[1..]));
     }
@@ -309,7 +292,7 @@ mod tests {
             &[modified, modified],
         ] {
             let head = Head { status: StatusCode::OK, headers: headers(fields) };
-            let packed = Packed::new(&head, Bytes::new(), &Labels::default());
+            let packed = Packed::new(&head, Bytes::new());
             assert_eq!(packed.has_validator(), has_validator(&head.headers), "{fields:?}");
         }
     }
@@ -327,12 +310,11 @@ mod tests {
             }
             headers.remove(AGE);
             let head = Head { status: StatusCode::OK, headers };
-            let packed = Packed::new(&head, Bytes::from(body.clone()), &labels());
+            let packed = Packed::new(&head, Bytes::from(body.clone()));
             prop_assert_eq!(packed.headers(), head.headers.clone());
             prop_assert_eq!(packed.has_validator(), has_validator(&head.headers));
             prop_assert_eq!(packed.body(), &body);
             prop_assert_eq!(packed.body_bytes(), body);
-            prop_assert_eq!(packed.names().held(), labels());
         }
     }
 }

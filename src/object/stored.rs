@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::packed::Packed;
 use super::stamp::Stamp;
-use super::tag::Names;
+use super::tag::{Labels, Names};
 use super::whereabouts::Whereabouts;
 use crate::clock::Timestamp;
 use crate::semantics::freshness::Lifetime;
@@ -28,10 +28,12 @@ pub struct Stored {
     pub asked_in_vain_until: AtomicU64,
     /// What `semantics` read from head and route when it came: parsed once, not per hit.
     pub lifetime: Lifetime,
-    /// Status and fields, the body, and what it can be called by when something is declared invalid.
+    /// Status and fields, and the body.
     pub head: Packed,
     /// The body is a part, told by its `Content-Range`: the answer is a 206.
     pub part: Option<Box<ContentRange>>,
+    /// What it can be called by when something is declared invalid; shared with the fetch it came by.
+    pub labels: Labels,
     /// All that had been declared before it was asked for.
     pub stamp: Stamp,
     /// The name of the route it was stored by.
@@ -59,6 +61,7 @@ impl Stored {
             lifetime: self.lifetime,
             head: self.head.clone(),
             part: self.part.clone(),
+            labels: self.labels.clone(),
             stamp: self.stamp,
             route: Arc::clone(&self.route),
             requested_at: self.requested_at,
@@ -78,7 +81,7 @@ impl Stored {
 
     /// What it can be called by.
     pub fn names(&self) -> Names<'_> {
-        self.head.names()
+        self.labels.names()
     }
 
     /// The upstream was asked about this and failed: while that is fresh news, nobody need wait to hear it again.
@@ -93,7 +96,7 @@ impl Stored {
 
     /// What it costs to keep this, in bytes.
     pub fn weight(&self) -> usize {
-        OVERHEAD_BYTES + self.head.bytes_beside_body() + self.body_bytes().len()
+        OVERHEAD_BYTES + self.head.lines_bytes() + self.labels.bytes() + self.body_bytes().len()
     }
 }
 
@@ -105,11 +108,21 @@ impl AsRef<Whereabouts> for Stored {
 
 #[cfg(test)]
 mod tests {
+    use super::super::example;
+    use super::super::tag::Tag;
     use super::*;
 
     /// Beside the two counts of an `Arc`; the next larger block has 320.
     #[test]
     fn it_fits_a_block_of_256_bytes() {
         assert!(size_of::<Stored>() <= 256 - 2 * size_of::<usize>(), "{}", size_of::<Stored>());
+    }
+
+    #[test]
+    fn it_weighs_its_lines_its_labels_and_its_body() {
+        let lines = "etag: \"a\"\r\ncontent-length: 4\r\n\r\n";
+        let labels = Tag::BYTES + "/things".len();
+        let stored = example::stored(&[("etag", "\"a\"")], b"body");
+        assert_eq!(stored.weight(), OVERHEAD_BYTES + lines.len() + labels + b"body".len());
     }
 }

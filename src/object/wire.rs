@@ -168,11 +168,10 @@ impl Wire {
             text.slice(body)
         };
         let said = wire_head::read(&text[head]).ok_or(Unreadable::Malformed)?;
-        let labels = Labels::of(&said.tags, path);
-        let head = Packed::of(said.status, || said.fields.iter(), body, &labels);
         let stored = Stored {
-            head,
+            head: Packed::of(said.status, || said.fields.iter(), body),
             part: None,
+            labels: Labels::of(&said.tags, path),
             body_id: layout.body_id,
             requested_at: said.requested_at,
             lifetime: said.lifetime,

@@ -288,7 +288,6 @@ mod tests {
 
     use super::super::example::{answers, envelope, envelopes, stored};
     use super::super::packed::Packed;
-    use super::super::tag::Labels;
     use super::*;
 
     fn written(envelope: &Envelope, stored: &Stored) -> Vec<u8> {
@@ -322,7 +321,7 @@ mod tests {
             done(|_, stored| {
                 let mut head = stored.head.head();
                 head.headers.extend(many.clone());
-                stored.head = Packed::new(&head, Bytes::new(), &Labels::default());
+                stored.head = Packed::new(&head, Bytes::new());
             })
         };
         assert!(more().is_none(), "etag, and as many as there may be");

@@ -171,12 +171,12 @@ impl<C: Connector> Proxy<C> {
         (lifetime, labels): (Lifetime, Labels),
         facts: &Facts,
     ) -> Stored {
-        let head = Packed::new(head, body, &labels);
         Stored {
-            head,
+            head: Packed::new(head, body),
             body_id: self.dice.draw(),
             requested_at: facts.times.requested_at,
             part: part.map(Box::new),
+            labels,
             lifetime,
             route: Arc::clone(&self.snapshot.routes.get(facts.route).name),
             stamp: facts.stamp,

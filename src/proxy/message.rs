@@ -177,7 +177,7 @@ mod tests {
 
     use super::super::respond;
     use super::*;
-    use crate::object::{Labels, Packed, example};
+    use crate::object::{Packed, example};
 
     const FIELDS: &[(&str, &str)] =
         &[("etag", "\"1\""), ("vary", "accept"), ("vary", "cookie"), ("via", "1.1 larder")];
@@ -195,7 +195,7 @@ mod tests {
             let mut stored = example::stored(FIELDS, &vec![b'x'; body_bytes]);
             let mut head = stored.head.head();
             head.status = StatusCode::from_u16(status).unwrap();
-            stored.head = Packed::new(&head, stored.body(), &Labels::default());
+            stored.head = Packed::new(&head, stored.body());
             let (stored, request) = (Arc::new(stored), Request::new(()).into_parts().0);
             let now = stored.lifetime.answered_at.plus(Duration::from_secs(seconds));
             let account = Account { detail: Some("stale-while-revalidate"), ..Account::default() };

@@ -151,7 +151,7 @@ impl<C: Connector> Proxy<C> {
             return None;
         }
         facts.stamp = facts.stamp.min(old.stamp);
-        let labels = new.names().held().and(old.names().tags());
+        let labels = new.labels.and(old.names().tags());
         // RFC 9111, 3.4: "When combining the new response with one or more stored responses, a cache MUST update the stored
         // response header fields using the header fields provided in the new response, as per Section 3.2."
         let updated = validation::updated(&old.head.headers(), &new.head.headers());

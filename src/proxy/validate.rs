@@ -74,7 +74,7 @@ impl<C: Connector> Proxy<C> {
         let as_it_was =
             Lifetime { initial_age: age.into(), answered_at: facts.times.answered_at, ..kept.lifetime };
         let lifetime = decided.as_ref().map_or(as_it_was, |((keep, _), _)| keep.lifetime);
-        let labels = decided.as_ref().map_or_else(|_| kept.names().held(), |((_, labels), _)| labels.clone());
+        let labels = decided.as_ref().map_or_else(|_| kept.labels.clone(), |((_, labels), _)| labels.clone());
         if let Ok(((keep, _), _)) = &decided {
             without(&keep.withheld, &mut headers);
         }
