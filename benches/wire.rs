@@ -48,7 +48,7 @@ fn main() {
 fn measure(criterion: &mut Criterion, size: &str, length: usize, form: &str, settings: &Settings) {
     let wire = Wire::new(settings.clone());
     let (base, envelope, stored) = (key(), envelope(), stored(length));
-    let (route, path) = (Arc::clone(&stored.route), Arc::from(stored.names().path));
+    let (route, path) = (Arc::clone(&stored.route), Arc::from(stored.labels.path()));
     let frame = wire.encode(&base, &envelope, &stored);
     let mut group = criterion.benchmark_group(format!("{size}, {form}"));
     group.bench_function("encode", |bencher| bencher.iter(|| wire.encode(&base, &envelope, &stored)));

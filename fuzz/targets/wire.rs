@@ -202,5 +202,5 @@ fn assert_same((said, one): (&Envelope, &Stored), (expected, other): (&Envelope,
     let facts = |each: &Stored| (each.body(), each.body_id, each.part.clone());
     assert_eq!(facts(one), facts(other));
     assert_eq!(one.requested_at, other.requested_at);
-    assert_eq!((one.lifetime, one.names()), (other.lifetime, other.names()));
+    assert_eq!((one.lifetime, &one.labels), (other.lifetime, &other.labels));
 }

@@ -20,7 +20,7 @@ use super::fate::Fate;
 use super::messages::Messages;
 use super::settling::Settling;
 use super::unlogged::{Unlogged, Watched};
-use crate::object::{Epoch, Names, Stamp, Tag};
+use crate::object::{Epoch, Labels, Stamp, Tag};
 
 /// How much is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,14 +157,13 @@ impl Ledger {
         self.young.len() + self.old.len()
     }
 
-    /// What became of something that can be called by these names since it was stamped.
-    pub fn fate<'n>(&self, names: impl Into<Names<'n>>, stamp: Stamp) -> Fate {
+    /// What became of something that can be called so since it was stamped.
+    pub fn fate(&self, labels: &Labels, stamp: Stamp) -> Fate {
         if stamp.0 < self.floor {
             return Fate::Dead;
         }
-        let names = names.into();
-        let mut fate = self.unlogged.fate(names).max(self.all.fate(stamp));
-        for tag in names.tags() {
+        let mut fate = self.unlogged.fate(labels).max(self.all.fate(stamp));
+        for tag in labels.tags() {
             fate = fate.max(self.marks(tag).fate(stamp));
             if fate == Fate::Dead {
                 return fate;
@@ -172,7 +171,8 @@ impl Ledger {
         }
         // The last are the latest: what was declared before the stamp need not be looked at.
         let later = self.prefixes.iter().rev().take_while(|prefix| prefix.stamp > stamp.0);
-        for prefix in later.filter(|prefix| names.path.starts_with(&prefix.beginning)) {
+        let path = labels.path();
+        for prefix in later.filter(|prefix| path.starts_with(&prefix.beginning)) {
             fate = fate.max(if prefix.is_soft { Fate::Soft } else { Fate::Dead });
         }
         fate
@@ -322,7 +322,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::object::Labels;
 
     const NOW: Duration = Duration::from_secs(100);
     const PLENTY: Limits = Limits { tags_max: 1000, prefixes_max: 1000, unlogged_max: 1000 };
@@ -617,8 +616,8 @@ mod tests {
             let all = later.chain(self.declared.iter().map(|(_, event)| event));
             let named = all.filter(|event| {
                 event.all
-                    || event.named().any(|tag| labels.names().tags().any(|name| name == tag))
-                    || event.beginnings().any(|beginning| labels.names().path.starts_with(&beginning))
+                    || event.named().any(|tag| labels.tags().any(|label| label == tag))
+                    || event.beginnings().any(|beginning| labels.path().starts_with(&beginning))
             });
             named.map(|event| if event.soft { Fate::Soft } else { Fate::Dead }).max().unwrap_or(Fate::Live)
         }

@@ -199,7 +199,7 @@ impl Record {
             return Fate::Live;
         }
         let ledger = self.read();
-        let fate = ledger.fate(stored.names(), stored.stamp);
+        let fate = ledger.fate(&stored.labels, stored.stamp);
         if fate == Fate::Live {
             // The lock is still held: nothing was learnt in between.
             stored.live_at.store(self.version.load(Relaxed), Relaxed);

@@ -118,10 +118,9 @@ impl Own {
     }
 
     fn is_about(&self, labels: &Labels) -> bool {
-        let names = labels.names();
         self.all
-            || names.tags().any(|tag| self.tags.binary_search(&tag).is_ok())
-            || self.beginnings.iter().any(|beginning| names.path.starts_with(beginning))
+            || labels.tags().any(|tag| self.tags.binary_search(&tag).is_ok())
+            || self.beginnings.iter().any(|beginning| labels.path().starts_with(beginning))
     }
 }
 

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 
 use super::event::{Event, EventId};
 use super::fate::Fate;
-use crate::object::{Labels, Names, Stamp, Tag};
+use crate::object::{Labels, Stamp, Tag};
 
 /// Something that must not have been named by anything else since it was stamped.
 #[derive(Clone, Debug, Hash)]
@@ -118,7 +118,7 @@ impl Unlogged {
         Some(Taken { watched })
     }
 
-    pub(super) fn fate<'n>(&self, labels: impl Into<Names<'n>>) -> Fate {
+    pub(super) fn fate(&self, labels: &Labels) -> Fate {
         if self.events.is_empty() {
             return Fate::Live;
         }
@@ -127,9 +127,9 @@ impl Unlogged {
             (0, _) => Fate::Soft,
             _ => Fate::Dead,
         };
-        let labels = labels.into();
         let tags = labels.tags().filter_map(|tag| self.tags.get(&tag)).map(|counts| named(*counts));
-        let begins = |(_, _, beginning): &&(u64, bool, Vec<u8>)| labels.path.starts_with(beginning);
+        let path = labels.path();
+        let begins = |(_, _, beginning): &&(u64, bool, Vec<u8>)| path.starts_with(beginning);
         let prefixes = self.prefixes.iter().filter(begins);
         let prefixes = prefixes.map(|(_, is_soft, _)| if *is_soft { Fate::Soft } else { Fate::Dead });
         tags.chain(prefixes).fold(named(self.all), Fate::max)

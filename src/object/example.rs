@@ -73,7 +73,7 @@ pub(super) fn assert_same(one: &Stored, other: &Stored) {
     assert_eq!(one.requested_at, other.requested_at);
     assert_eq!(one.lifetime, other.lifetime);
     assert_eq!(one.route, other.route);
-    assert_eq!(one.names(), other.names());
+    assert_eq!(one.labels, other.labels);
     assert_eq!(one.stamp, other.stamp);
     assert_eq!(one.weight(), other.weight());
 }

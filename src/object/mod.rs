@@ -25,5 +25,5 @@ pub use key::{Key, KeyBuilder, KeySecret, Part};
 pub use packed::Packed;
 pub use stamp::{Epoch, Stamp};
 pub use stored::Stored;
-pub use tag::{Labels, Names, Tag};
+pub use tag::{Labels, Tag};
 pub use whereabouts::Whereabouts;

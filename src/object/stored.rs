@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::packed::Packed;
 use super::stamp::Stamp;
-use super::tag::{Labels, Names};
+use super::tag::Labels;
 use super::whereabouts::Whereabouts;
 use crate::clock::Timestamp;
 use crate::semantics::freshness::Lifetime;
@@ -77,11 +77,6 @@ impl Stored {
     /// The same, to be held.
     pub fn body(&self) -> Bytes {
         self.head.body()
-    }
-
-    /// What it can be called by.
-    pub fn names(&self) -> Names<'_> {
-        self.labels.names()
     }
 
     /// The upstream was asked about this and failed: while that is fresh news, nobody need wait to hear it again.

@@ -1,5 +1,4 @@
-//! `Tag`: what an entry can be called by when something is declared invalid; `Labels`, all that one entry or fetch can be called by;
-//! and `Names`, the same as it is looked at.
+//! `Tag`: what an entry can be called by when something is declared invalid; and `Labels`, all that one entry or fetch can be called by.
 //!
 //! A tag is the digest of a text: `user:5` that a route's template made, `route:user`, `identity:…`, a `Surrogate-Key`. All
 //! instances make the same digest of the same text. Two texts may have one digest, by a chance of one in 2^64; then both are
@@ -19,16 +18,8 @@ pub struct Tag(u64);
 pub struct Labels {
     /// The tags, and the path behind them.
     text: Arc<[u8]>,
-    tags: usize,
-}
-
-/// The same, lent by who has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Names<'n> {
-    /// Each once, in an order of their own.
-    tags: &'n [[u8; Tag::BYTES]],
-    /// The path, with its percent-encoding undone: prefixes are held against it.
-    pub path: &'n [u8],
+    /// How many tags.
+    count: usize,
 }
 
 impl Tag {
@@ -100,53 +91,38 @@ impl Labels {
             text.extend_from_slice(&tag.bits().to_le_bytes());
         }
         text.extend_from_slice(path);
-        Self { text: text.into(), tags: tags.len() }
+        Self { text: text.into(), count: tags.len() }
     }
 
     /// The same, and these.
     #[must_use]
     pub fn and(&self, more: impl IntoIterator<Item = Tag>) -> Self {
-        let names = self.names();
-        let mut tags: Vec<_> = names.tags().collect();
+        let mut tags: Vec<_> = self.tags().collect();
         tags.extend(more);
-        if tags.len() == self.tags {
+        if tags.len() == self.count {
             return self.clone();
         }
-        Self::new(tags, names.path)
+        Self::new(tags, self.path())
     }
 
-    /// What they are.
-    pub fn names(&self) -> Names<'_> {
-        Names::of(&self.text, self.tags)
+    /// Each tag once, in an order of their own.
+    pub fn tags(&self) -> impl ExactSizeIterator<Item = Tag> {
+        let (tags, _) = self.parts();
+        tags.as_chunks().0.iter().map(|bytes| Tag::from_bits(u64::from_le_bytes(*bytes)))
+    }
+
+    /// The path, with its percent-encoding undone: prefixes are held against it.
+    pub fn path(&self) -> &[u8] {
+        self.parts().1
     }
 
     /// What it takes to keep them.
     pub(super) fn bytes(&self) -> usize {
         self.text.len()
     }
-}
 
-impl<'n> Names<'n> {
-    /// The text of labels with so many tags.
-    fn of(text: &'n [u8], tags: usize) -> Self {
-        let (first, path) = text.split_at_checked(tags * Tag::BYTES).unwrap_or_default();
-        Self { tags: first.as_chunks().0, path }
-    }
-
-    /// Each tag once.
-    pub fn tags(self) -> impl ExactSizeIterator<Item = Tag> + use<'n> {
-        self.tags.iter().map(|bytes| Tag::from_bits(u64::from_le_bytes(*bytes)))
-    }
-
-    /// The same, to be held.
-    pub fn held(self) -> Labels {
-        Labels { text: [self.tags.as_flattened(), self.path].concat().into(), tags: self.tags.len() }
-    }
-}
-
-impl<'n> From<&'n Labels> for Names<'n> {
-    fn from(labels: &'n Labels) -> Self {
-        labels.names()
+    fn parts(&self) -> (&[u8], &[u8]) {
+        self.text.split_at_checked(self.count * Tag::BYTES).unwrap_or_default()
     }
 }
 
@@ -185,20 +161,18 @@ mod tests {
     fn labels_hold_each_tag_once() {
         let (one, two) = (Tag::named("1"), Tag::named("2"));
         let labels = Labels::new(vec![one, one], b"/");
-        assert!(labels.names().tags().eq([one]));
+        assert!(labels.tags().eq([one]));
         assert_eq!(labels.and([one, two]), Labels::new(vec![two, one], b"/"));
         assert_eq!(labels.and([]), labels);
     }
 
     #[test]
-    fn names_are_what_the_labels_are() {
+    fn labels_are_what_they_were_made_of() {
         for tags in [vec![], vec![Tag::named("1")], vec![Tag::named("1"), Tag::named("2")]] {
             let labels = Labels::new(tags.clone(), b"/a b");
-            let names = labels.names();
-            assert_eq!((names.tags().count(), names.path), (tags.len(), &b"/a b"[..]));
-            assert!(tags.iter().all(|tag| names.tags().any(|name| name == *tag)));
-            assert_eq!(names.held(), labels);
+            assert_eq!((labels.tags().len(), labels.path()), (tags.len(), &b"/a b"[..]));
+            assert!(tags.iter().all(|tag| labels.tags().any(|label| label == *tag)));
         }
-        assert_eq!(Labels::default().names(), Names::of(b"", 0));
+        assert_eq!(Labels::default(), Labels::of(&[], b""));
     }
 }

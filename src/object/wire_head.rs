@@ -78,7 +78,7 @@ const STRICTLY_STALE: u8 = 8;
 pub(super) fn length_max(envelope: &Envelope, stored: &Stored) -> usize {
     let fields = stored.head.lines().map(|(name, value)| name.len() + value.len() + 8);
     let names = envelope.vary.names().iter().map(|name| name.as_str().len() + 4);
-    let tags = stored.names().tags().len() * Tag::BYTES;
+    let tags = stored.labels.tags().len() * Tag::BYTES;
     FIXED_BYTES + tags + fields.chain(names).sum::<usize>()
 }
 
@@ -92,7 +92,7 @@ pub fn write(envelope: &Envelope, stored: &Stored, into: &mut Vec<u8>) {
     put(into, stored.lifetime.answered_at.millis());
     put_lifetime(into, &stored.lifetime);
     put_list(into, envelope.vary.names().iter().map(HeaderName::as_str));
-    counted(into, stored.names().tags(), |into, tag| put(into, tag.bits()));
+    counted(into, stored.labels.tags(), |into, tag| put(into, tag.bits()));
     into.extend_from_slice(&stored.head.status.as_u16().to_le_bytes());
     counted(into, stored.head.lines(), |into, (name, value)| {
         put_text(into, name);

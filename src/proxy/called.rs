@@ -164,7 +164,7 @@ impl<C> Proxy<C> {
         let said = surrogate::names(&stored.head.headers(), count_max, bytes_max).unwrap_or_default();
         let all = own.into_iter().chain(caller).chain(by_route).chain(said);
         let mut tags: Vec<String> = Vec::new();
-        for tag in all.filter(|tag| stored.names().tags().any(|name| name == Tag::named(tag))) {
+        for tag in all.filter(|tag| stored.labels.tags().any(|label| label == Tag::named(tag))) {
             if !tags.contains(&tag) {
                 tags.push(tag);
             }
@@ -207,7 +207,7 @@ impl<C> Proxy<C> {
 impl Called {
     /// These, unless there are more than there may be.
     pub(super) fn within(&self, labels: Labels) -> Option<Labels> {
-        Some(labels).filter(|labels| labels.names().tags().len() <= self.tags_max)
+        Some(labels).filter(|labels| labels.tags().len() <= self.tags_max)
     }
 }
 
@@ -333,7 +333,7 @@ mod tests {
         Called {
             labels: own.and(names.iter().map(|name| Tag::named(name))),
             later: Arc::new(["item:{body:/items/*/id}".parse().unwrap()]),
-            tags_max: own.names().tags().len() + 3,
+            tags_max: own.tags().len() + 3,
             is_too_much: false,
             ends_at: None,
         }

@@ -101,7 +101,7 @@ impl<C: Connector> Proxy<C> {
             headers.remove(DATE);
         }
         let (keep, mut called) = self.storable(terms, StatusCode::OK, &headers, &facts).ok()?;
-        called.labels = called.labels.and(kept.names().tags());
+        called.labels = called.labels.and(kept.labels.tags());
         add_date(&mut headers, facts.times.answered_at);
         let mut room = self.filling.room();
         if total > self.max_object_bytes || !room.grow(total) {
@@ -151,7 +151,7 @@ impl<C: Connector> Proxy<C> {
             return None;
         }
         facts.stamp = facts.stamp.min(old.stamp);
-        let labels = new.labels.and(old.names().tags());
+        let labels = new.labels.and(old.labels.tags());
         // RFC 9111, 3.4: "When combining the new response with one or more stored responses, a cache MUST update the stored
         // response header fields using the header fields provided in the new response, as per Section 3.2."
         let updated = validation::updated(&old.head.headers(), &new.head.headers());

@@ -120,5 +120,5 @@ fn with_old(called: &Called, kept: &Stored) -> Result<Labels, NotStored> {
     if called.later.is_empty() {
         return Ok(called.labels.clone());
     }
-    called.within(called.labels.and(kept.names().tags())).ok_or(NotStored::Untaggable)
+    called.within(called.labels.and(kept.labels.tags())).ok_or(NotStored::Untaggable)
 }
