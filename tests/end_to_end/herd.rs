@@ -81,3 +81,19 @@ fn two_hundred_clients_on_an_uncacheable_key_do_not_queue_behind_each_other() {
     // Each needs an answer of its own; the fetch that found out may have been nobody's.
     assert!(asked == 400, "{asked} requests to the origin for 400 clients");
 }
+
+/// Had a herd to make that room, all its clients would wait until it is there: with threads, the kernel takes milliseconds for it.
+#[test]
+fn there_is_room_for_the_descriptors_of_all_clients_before_the_first_comes() {
+    use rustix::process::{Resource, getrlimit};
+    // A process begins with the room that its parent's open descriptors take.
+    let _alone = alone();
+    let origin = slow_origin(&[]);
+    let (clients, fetches) = (5000, 100);
+    let bounds = format!("[server]\nmax_connections = {clients}\n[upstream]\nmax_in_flight = {fetches}\n");
+    let larder = Larder::before(&origin, &bounds);
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = larder.descriptors_room();
+    println!("room for {room} descriptors; {allowed} are allowed");
+    assert!(room >= allowed.min(clients + fetches), "{room} of {allowed}");
+}

@@ -112,9 +112,18 @@ impl Larder {
 
     /// Resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
+        self.status("VmRSS:").trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// How many descriptors it can have open before the kernel's table of them grows.
+    pub(crate) fn descriptors_room(&self) -> u64 {
+        self.status("FDSize:").parse().unwrap()
+    }
+
+    /// What the kernel says of it.
+    fn status(&self, name: &str) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
     }
 
     /// The file it was configured with.
