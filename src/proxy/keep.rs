@@ -192,3 +192,39 @@ pub(super) fn is_part_of(one: &Stored, other: &Stored) -> bool {
     let is_part = one.part.is_some() && other.part.is_none();
     is_part && validator::are_same_bytes(&one.head.headers(), &other.head.headers())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::{Sources, load_text};
+    use crate::invalidation::Event;
+    use crate::object::example;
+    use crate::upstream::NetConnector;
+    use crate::{app, upstream};
+
+    fn proxy() -> Arc<Proxy<NetConnector>> {
+        let text = "[upstream]\nurl = \"http://origin.test\"\n";
+        let settings = load_text(Path::new("larder.toml"), text, &Sources::default()).unwrap().settings;
+        let connector = upstream::connector(&settings.upstream).unwrap();
+        let (telemetry, name) = (app::telemetry(&settings), "alone".to_owned());
+        app::assemble(&settings, Clock::System, telemetry, connector, None, name).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_found_live_then_so_that_its_first_hit_need_not_look() {
+        let (proxy, key) = (proxy(), Key::from_bytes([1; 32]));
+        // Where nothing lies, and where something does.
+        for body in [b"one", b"two"] {
+            let stored = Stored { stamp: proxy.record.stamp(), ..example::stored(&[], body) };
+            // Of something else: now one has to look to know.
+            proxy.record.declare(Event { tags: vec!["user:8".to_owned()], ..Event::default() }, None);
+            let stored = Arc::new(stored);
+            assert!(proxy.put(key, Arc::clone(&stored)));
+            assert_eq!(stored.live_at.load(Relaxed), proxy.record.version());
+        }
+    }
+}
