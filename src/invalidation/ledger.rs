@@ -157,7 +157,7 @@ impl Ledger {
         self.young.len() + self.old.len()
     }
 
-    /// What became of something that can be called so since it was stamped.
+    /// What became of something that can be called by these labels since it was stamped.
     pub fn fate(&self, labels: &Labels, stamp: Stamp) -> Fate {
         if stamp.0 < self.floor {
             return Fate::Dead;

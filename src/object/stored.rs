@@ -32,7 +32,7 @@ pub struct Stored {
     pub head: Packed,
     /// The body is a part, told by its `Content-Range`: the answer is a 206.
     pub part: Option<Box<ContentRange>>,
-    /// What it can be called by when something is declared invalid; shared with the fetch it came by.
+    /// What it can be called by when something is declared invalid; as a rule shared with the fetch it came by.
     pub labels: Labels,
     /// All that had been declared before it was asked for.
     pub stamp: Stamp,

@@ -185,7 +185,7 @@ impl<C: Connector> Proxy<C> {
                 Box::pin(self.follow(first, client, sent, account)).await
             }
             First::Fetch(cacheable, forward, found) => {
-                let (client, looked) = client.shared();
+                let (client, looked) = Client::shared_from(client);
                 let account = Account { forward: Some(forward), ..account };
                 let mut asker = Asker { client, looked, cacheable, found, account };
                 Box::pin(self.fetch(&mut asker)).await

@@ -73,6 +73,12 @@ impl Client {
         (Arc::new(self), looked)
     }
 
+    /// The same of one in a box, whose memory goes back here: what is moved out of a box leaves that where it is, as long as its
+    /// owner waits.
+    pub fn shared_from(boxed: Box<Self>) -> (Arc<Self>, Looked) {
+        (*boxed).shared()
+    }
+
     /// The path, with its percent-encoding undone.
     pub fn path(&self) -> Arc<[u8]> {
         let path: Cow<'_, [u8]> = percent_decode_str(self.parts.uri.path()).into();

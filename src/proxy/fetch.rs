@@ -89,6 +89,8 @@ impl<C: Connector> Proxy<C> {
             }
         }
         asker.account.collapsed = false;
+        // Memory may let go of it while the upstream is asked, and then nobody would weigh it.
+        asker.found.stored = None;
         Box::pin(self.fetch_alone(asker)).await
     }
 
@@ -124,7 +126,7 @@ impl<C: Connector> Proxy<C> {
             Ok(boarded) => boarded,
             Err(look) => return *look,
         };
-        // Boxed, as all that few wait for: the others should not carry the room for it about.
+        // Boxed: who begins should not carry the room for it about.
         let (landing, portion) = match begun {
             None => (Box::pin(flight.landing()).await, None),
             Some((mut errand, share)) => {

@@ -61,11 +61,12 @@ impl<C: Connector> Proxy<C> {
     /// The way of a flight: asks, or lets another instance ask; announces; pumps. The lease is for all instances: an error, or a task
     /// that ends halfway, drops it, and then the others learn that it failed.
     ///
-    /// No `async fn`: the future of one has room for its arguments twice, and there are as many of these as requests that wait.
+    /// No `async fn`: the future of one has room for its arguments twice, and there are as many of these as fetches under way.
     pub(super) fn fly(self: Arc<Self>, job: Job, mut pilot: Pilot) -> impl Future<Output = ()> + Send {
-        let mut lease = None;
+        let is_led = self.is_led(&job.terms);
         async move {
-            if self.is_led(&job.terms) {
+            let mut lease = None;
+            if is_led {
                 let key = pilot.key().unwrap_or(job.terms.cacheable.key);
                 // Boxed, as all that few flights need: the others should not carry the room for it about.
                 match Box::pin(self.lead(&job.terms, key)).await {

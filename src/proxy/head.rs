@@ -28,7 +28,7 @@ impl<C: Connector> Proxy<C> {
         cacheable: Cacheable,
         account: Account,
     ) -> (Outcome, Response<Body>) {
-        let (client, looked) = (*client).shared();
+        let (client, looked) = Client::shared_from(client);
         // The client's own conditions go along: what the upstream says of them is for this client alone.
         let job = match self.job((&client, &looked), &cacheable, Purpose::Retry) {
             Ok(job) => job,

@@ -37,7 +37,7 @@ impl<C: Connector> Proxy<C> {
         cacheable: Cacheable,
         account: Account,
     ) -> (Outcome, Response<Body>) {
-        let (client, looked) = (*client).shared();
+        let (client, looked) = Client::shared_from(client);
         let parts = &client.parts;
         let job = match self.job((&client, &looked), &cacheable, Purpose::Range) {
             Ok(job) => job,
