@@ -245,6 +245,15 @@ mod tests {
     }
 
     #[test]
+    fn one_parameter_alone_is_left_out_or_kept_as_among_others() {
+        for (alone, expected) in [("token=x", &[][..]), ("Token=x", &["Token=x"]), ("a=1", &["a=1"])] {
+            assert_eq!(fed(Some(alone), &keys(None, &[]), &["token"]).unwrap(), expected, "{alone}");
+            let among = fed(Some(&format!("{alone}&z")), &keys(None, &[]), &["token"]).unwrap();
+            assert_eq!(among, [expected, &["z"]].concat(), "{alone}");
+        }
+    }
+
+    #[test]
     fn parameters_are_sorted_by_name_and_kept_as_sent() {
         for (query, expected) in [
             (None, &[][..]),
@@ -359,6 +368,9 @@ mod tests {
     fn values_of_a_parameter_are_raw() {
         let all: Vec<&str> = values("a=1&b=2&%61=%33&a&A=4&a==", "a").collect();
         assert_eq!(all, ["1", "%33", "", "="]);
+        let all: Vec<&str> = values("&ab=1&=2&b=3&a=ä&ä=4&&a", "a").collect();
+        assert_eq!(all, ["ä", ""]);
+        assert_eq!(values("", "a").count(), 0);
     }
 
     proptest! {
